@@ -1,0 +1,111 @@
+//! The catalog: what is captured of objects, privileges, roles, extensions and the like.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::Inventory;
+
+/// `catalog.json.zst`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Catalog {
+    /// Every object and every privilege.
+    pub inventory: Inventory,
+    /// Installed extensions.
+    pub extensions: Vec<Extension>,
+    /// Roles that own or hold something, with their attributes; no passwords.
+    pub roles: Vec<Role>,
+    /// Publications as statements can rebuild them are in the schema archive; here are the
+    /// settings of the database itself (`ALTER DATABASE … SET`, `ALTER ROLE … IN DATABASE … SET`).
+    pub database_settings: Vec<DatabaseSetting>,
+    /// Views with their options, such as `security_invoker=true`.
+    pub view_options: Vec<ViewOptions>,
+}
+
+/// An installed extension.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extension {
+    /// Name.
+    pub name: String,
+    /// Installed version.
+    pub version: String,
+    /// Schema of its objects.
+    pub schema: String,
+}
+
+/// A role, without its password. Settings can hold secrets: Debug output leaves their values out.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Role {
+    /// Name.
+    pub name: String,
+    /// Attributes as `CREATE ROLE` takes them, such as `NOLOGIN BYPASSRLS`.
+    pub attributes: String,
+    /// Roles it is a member of.
+    pub member_of: Vec<String>,
+    /// `ALTER ROLE … SET`, as `name=value`.
+    pub settings: Vec<String>,
+}
+
+/// A setting kept for this database. It can hold a secret: Debug output leaves its value out.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatabaseSetting {
+    /// The role it is for; `None` for all.
+    pub role: Option<String>,
+    /// `name=value`.
+    pub setting: String,
+}
+
+/// Options of a view.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ViewOptions {
+    /// Quoted, schema-qualified name.
+    pub view: String,
+    /// `pg_class.reloptions`.
+    pub options: Vec<String>,
+}
+
+impl fmt::Debug for Role {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let settings: Vec<&str> = self.settings.iter().map(|setting| setting_name(setting)).collect();
+        formatter
+            .debug_struct("Role")
+            .field("name", &self.name)
+            .field("attributes", &self.attributes)
+            .field("member_of", &self.member_of)
+            .field("settings", &settings)
+            .finish()
+    }
+}
+
+impl fmt::Debug for DatabaseSetting {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("DatabaseSetting")
+            .field("role", &self.role)
+            .field("setting", &setting_name(&self.setting))
+            .finish()
+    }
+}
+
+fn setting_name(setting: &str) -> &str {
+    setting.split_once('=').map_or("…", |(name, _)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DatabaseSetting, Role};
+
+    #[test]
+    fn debug_output_holds_no_value_of_a_setting() {
+        let setting = String::from("app.jwt_secret=hunter2");
+        let role = Role {
+            name: "api".into(),
+            attributes: "LOGIN".into(),
+            member_of: Vec::new(),
+            settings: vec![setting.clone()],
+        };
+        let shown = format!("{role:?} {:?}", DatabaseSetting { role: None, setting });
+        assert!(shown.contains("app.jwt_secret"));
+        assert!(!shown.contains("hunter2"));
+    }
+}

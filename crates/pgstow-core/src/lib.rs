@@ -1,0 +1,11 @@
+//! The library behind pgstow: backups of PostgreSQL that prove themselves.
+//!
+//! The core reaches no terminal, command line or environment variable: what it needs of them is
+//! handed in, and it speaks through a [`monitor::Monitor`]. `ARCHITECTURE.md` maps the modules.
+
+pub mod error;
+pub mod interrupt;
+pub mod inventory;
+pub mod monitor;
+
+pub use error::{Error, ErrorKind, Result};
