@@ -7,5 +7,6 @@ pub mod error;
 pub mod interrupt;
 pub mod inventory;
 pub mod monitor;
+pub mod postgres;
 
 pub use error::{Error, ErrorKind, Result};

@@ -1,0 +1,24 @@
+//! Catalog queries: what a database holds, asked from the server. `search_path` must be empty, so
+//! that names in definitions come qualified.
+//!
+//! Each topic has a module with one bulk query per kind of object, for servers 13 to 18;
+//! [`inventory`] runs them all. [`relations`] and [`sequences`] answer what a backup and a restore
+//! ask about tables and the positions of sequences.
+
+mod columns;
+mod constraints;
+mod foreign;
+pub mod inventory;
+mod operators;
+mod privileges;
+mod publications;
+mod question;
+pub mod relations;
+mod remarks;
+mod roles;
+mod routines;
+mod rules;
+pub mod sequences;
+mod tables;
+mod text_search;
+mod types;

@@ -1,0 +1,93 @@
+//! What every inventory query is made of: the question for one kind of object, and the conditions
+//! and expressions that several of them share.
+
+use crate::inventory::ObjectKind;
+
+/// The query for one kind of object. Its rows are `name`, `owner` (or NULL), `definition`.
+pub(super) struct Question {
+    /// What the rows are.
+    pub(super) kind: ObjectKind,
+    /// The query.
+    pub(super) sql: String,
+}
+
+impl Question {
+    pub(super) fn new(kind: ObjectKind, sql: String) -> Self {
+        Self { kind, sql }
+    }
+}
+
+/// Condition: the row of `pg_namespace` with this alias is not a schema of the system's. The
+/// prefix `pg_` is reserved for those.
+pub(super) fn user_schema(alias: &str) -> String {
+    format!("({alias}.nspname !~ '^pg_' AND {alias}.nspname <> 'information_schema')")
+}
+
+/// Condition: the object is no member of an extension. `catalog` is its system catalog.
+pub(super) fn no_member(catalog: &str, oid: &str) -> String {
+    format!("NOT {}", member(catalog, oid))
+}
+
+/// Condition: the object is a member of an extension.
+pub(super) fn member(catalog: &str, oid: &str) -> String {
+    depends(catalog, oid, 'e')
+}
+
+/// Condition: the object came into being as a part of another one, such as a range type's
+/// constructor functions.
+pub(super) fn made_for_another(catalog: &str, oid: &str) -> String {
+    depends(catalog, oid, 'i')
+}
+
+fn depends(catalog: &str, oid: &str, kind: char) -> String {
+    format!(
+        "EXISTS (SELECT FROM pg_catalog.pg_depend link \
+           WHERE link.classid = 'pg_catalog.{catalog}'::pg_catalog.regclass \
+             AND link.objid = {oid} AND link.objsubid = 0 AND link.deptype = '{kind}')"
+    )
+}
+
+/// Condition: the object was not made by initdb. OIDs from 16384 on are given to later objects.
+pub(super) fn not_built_in(oid: &str) -> String {
+    format!("{oid} >= 16384")
+}
+
+/// `schema.name`, each part quoted where needed.
+pub(super) fn qualified(schema: &str, name: &str) -> String {
+    format!("pg_catalog.format('%I.%I', {schema}, {name})")
+}
+
+/// Name of the role with this OID.
+pub(super) fn role(oid: &str) -> String {
+    format!("pg_catalog.pg_get_userbyid({oid})")
+}
+
+/// The options in a `name=value` array, in the order of their names; NULL when there are none.
+pub(super) fn options(array: &str) -> String {
+    format!(
+        "(SELECT pg_catalog.string_agg(pg_catalog.quote_literal(o), ', ' ORDER BY o COLLATE pg_catalog.\"C\") \
+            FROM pg_catalog.unnest({array}) o)"
+    )
+}
+
+/// As [`options`], without the values of options whose names sound like secrets: foreign-data
+/// wrappers keep keys and passwords there.
+pub(super) fn masked_options(array: &str) -> String {
+    let name = "pg_catalog.split_part(o, '=', 1)";
+    format!(
+        "(SELECT pg_catalog.string_agg(CASE \
+              WHEN {name} ~* '(pass|secret|key|token|credential)' THEN pg_catalog.quote_ident({name}) \
+              ELSE pg_catalog.quote_literal(o) END, ', ' ORDER BY {name} COLLATE pg_catalog.\"C\") \
+            FROM pg_catalog.unnest({array}) o)"
+    )
+}
+
+/// The collation with this OID, unless it is the one its type has anyway.
+pub(super) fn collation(oid: &str, unless: &str) -> String {
+    format!(
+        "(SELECT pg_catalog.format('collate %I.%I', collation_schema.nspname, collated.collname) \
+            FROM pg_catalog.pg_collation collated \
+            JOIN pg_catalog.pg_namespace collation_schema ON collation_schema.oid = collated.collnamespace \
+           WHERE collated.oid = {oid} AND {oid} <> {unless})"
+    )
+}

@@ -1,0 +1,30 @@
+//! PostgreSQL as a client sees it: connections, COPY, session settings, identifiers, catalog
+//! queries, client tools and a disposable server. Knows nothing of repositories.
+
+mod authentication;
+mod cancel;
+pub mod catalog;
+pub mod client_tools;
+pub mod connection;
+pub mod conninfo;
+pub mod copy;
+pub mod error;
+mod exchange;
+pub mod identifier;
+mod login;
+mod passfile;
+mod reach;
+pub mod rows;
+pub mod server;
+mod server_message;
+mod server_report;
+pub mod session;
+pub mod settings;
+mod stream;
+mod tls;
+mod wire;
+
+pub use cancel::CancelHandle;
+pub use connection::Connection;
+pub use error::{ConnectError, QueryError, ServerError};
+pub use settings::ConnectionSettings;
