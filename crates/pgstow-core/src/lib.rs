@@ -3,6 +3,7 @@
 //! The core reaches no terminal, command line or environment variable: what it needs of them is
 //! handed in, and it speaks through a [`monitor::Monitor`]. `ARCHITECTURE.md` maps the modules.
 
+pub mod archive;
 pub mod error;
 pub mod interrupt;
 pub mod inventory;
