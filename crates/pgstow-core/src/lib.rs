@@ -9,5 +9,7 @@ pub mod interrupt;
 pub mod inventory;
 pub mod monitor;
 pub mod postgres;
+pub mod repository;
+pub mod verify;
 
 pub use error::{Error, ErrorKind, Result};

@@ -1,0 +1,177 @@
+//! A backup that is being made.
+
+use jiff::ToSpan;
+
+use super::format::header::Header;
+use super::format::id::{BackupId, EnvironmentName, Label, ObjectId};
+use super::format::manifest::{File, Manifest};
+use super::format::{FORMAT_VERSION, compressed, layout};
+use super::open::{Repository, write};
+use crate::error::{Error, Result};
+use crate::inventory::catalog::Catalog;
+
+/// How far the time in an id may be moved to find a free second.
+const SECONDS_TO_TRY: usize = 3600;
+
+/// A backup that is being made; invisible until [`BackupDraft::commit`]. Dropping it removes the
+/// files of its folder and the folder.
+pub struct BackupDraft<'r> {
+    repository: &'r Repository,
+    id: BackupId,
+    files: Vec<File>,
+    /// Paths that this draft wrote or may have written, in order.
+    written: Vec<String>,
+    committed: bool,
+}
+
+impl<'r> BackupDraft<'r> {
+    pub(super) fn begin(
+        repository: &'r Repository,
+        environment: &EnvironmentName,
+        label: Option<&Label>,
+        now: jiff::Timestamp,
+    ) -> Result<Self> {
+        let mut time = now;
+        for _ in 0..SECONDS_TO_TRY {
+            let id = BackupId::compose(environment, time, label);
+            if repository.store().create_folder(&layout::backup_folder(&id))? {
+                return Ok(Self { repository, id, files: Vec::new(), written: Vec::new(), committed: false });
+            }
+            time = time.saturating_add(1.second()).unwrap_or(time);
+        }
+        Err(Error::failed(format!("no free backup id for {environment} within an hour after {now}"))
+            .hint("is this machine's clock right?"))
+    }
+
+    /// The reserved id.
+    pub fn id(&self) -> &BackupId {
+        &self.id
+    }
+
+    /// Writes a file into the backup's folder and notes it for the manifest's `files`.
+    ///
+    /// # Errors
+    /// The store's; a name that is not plain, or was written already; more than 1 GiB.
+    pub fn write_file(&mut self, name: &str, content: &[u8]) -> Result<()> {
+        if !layout::is_file_name(name) {
+            return Err(Error::failed(format!("{name:?} is not a plain file name")));
+        }
+        let bytes = length(content);
+        if bytes > layout::FILE_LIMIT_BYTES {
+            return Err(Error::failed(format!(
+                "{name} of {} has {bytes} bytes, more than the {} that a file of a backup may have",
+                self.id,
+                layout::FILE_LIMIT_BYTES
+            )));
+        }
+        self.write_new(name, content)?;
+        self.files.push(File { name: name.to_owned(), bytes, hash: ObjectId::of(content) });
+        Ok(())
+    }
+
+    /// Writes `catalog.json.zst`, noted as [`BackupDraft::write_file`] does.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn write_catalog(&mut self, catalog: &Catalog) -> Result<()> {
+        let file = compressed::to_file(catalog)
+            .map_err(|error| Error::failed("cannot compress the catalog").source(error))?;
+        self.write_file(layout::CATALOG_FILE, &file)
+    }
+
+    /// Checks that every object the manifest names exists, writes `objects.list`, the manifest
+    /// and, last, the header.
+    ///
+    /// Fills in of the manifest: `format_version`, `backup`, `files`; of the header:
+    /// `format_version`, `id`, `environment`, `label`, `finished_at` (`now`), `rows`,
+    /// `content_bytes`, `stored_bytes`, `not_carried`, the manifest's length and hash, `checksum`.
+    /// `new_bytes` must come with the stored bytes of the new objects; the folder's files are added.
+    ///
+    /// # Errors
+    /// An inconsistent manifest; a missing object, named; the store's. The backup does not exist then.
+    pub fn commit(
+        mut self,
+        mut manifest: Manifest,
+        mut header: Header,
+        now: jiff::Timestamp,
+    ) -> Result<Header> {
+        let ids = manifest.objects.iter().map(|object| object.id);
+        self.write_file(layout::OBJECTS_LIST, &layout::objects_list(ids))?;
+        manifest.format_version = FORMAT_VERSION;
+        manifest.backup = self.id.clone();
+        manifest.files = self.files.clone();
+        manifest.validate().map_err(|invalid| {
+            Error::failed(format!("the manifest of {} is inconsistent", self.id)).source(invalid)
+        })?;
+        for object in &manifest.objects {
+            self.repository.check_object(object)?;
+        }
+        let manifest_file = compressed::to_file(&manifest)
+            .map_err(|error| Error::failed("cannot compress the manifest").source(error))?;
+        self.write_new(layout::MANIFEST_FILE, &manifest_file)?;
+        self.fill(&mut header, &manifest, &manifest_file)?;
+        header.finished_at = now;
+        let (header, header_file) = header.into_file();
+        if length(&header_file) > layout::HEADER_LIMIT_BYTES {
+            return Err(
+                Error::failed(format!("the header of {} is too long", self.id)).hint("shorten the note")
+            );
+        }
+        self.write_new(layout::HEADER_FILE, &header_file)?;
+        self.committed = true;
+        Ok(header)
+    }
+
+    fn fill(&self, header: &mut Header, manifest: &Manifest, manifest_file: &[u8]) -> Result<()> {
+        let invalid_name = |error| Error::failed(format!("{} is no id of a backup", self.id)).source(error);
+        header.format_version = FORMAT_VERSION;
+        header.id = self.id.clone();
+        header.environment = EnvironmentName::new(self.id.environment()).map_err(invalid_name)?;
+        header.label = self.id.label().map(Label::new).transpose().map_err(invalid_name)?;
+        header.rows = manifest.rows();
+        header.content_bytes = manifest.content_bytes();
+        header.stored_bytes = manifest.stored_bytes();
+        header.not_carried = manifest.not_carried.iter().filter(|item| !item.expected).count();
+        header.manifest_bytes = length(manifest_file);
+        header.manifest_hash = ObjectId::of(manifest_file);
+        let folder_bytes =
+            self.files.iter().map(|file| file.bytes).fold(header.manifest_bytes, u64::saturating_add);
+        header.new_bytes = header.new_bytes.saturating_add(folder_bytes);
+        Ok(())
+    }
+
+    /// Writes a file that must not be there yet.
+    fn write_new(&mut self, name: &str, content: &[u8]) -> Result<()> {
+        let path = layout::backup_file(&self.id, name);
+        match write(self.repository.store(), &path, content) {
+            Ok(true) => {
+                self.written.push(path);
+                Ok(())
+            }
+            Ok(false) => Err(Error::failed(format!("{} exists already", self.repository.display(&path)))),
+            Err(error) => {
+                // It may be visible although it could not be made durable.
+                self.written.push(path);
+                Err(error)
+            }
+        }
+    }
+}
+
+fn length(content: &[u8]) -> u64 {
+    u64::try_from(content.len()).expect("a usize has at most 64 bits")
+}
+
+impl Drop for BackupDraft<'_> {
+    fn drop(&mut self) {
+        if self.committed {
+            return;
+        }
+        // What cannot be removed stays invisible, as the header goes first.
+        let store = self.repository.store();
+        for path in self.written.iter().rev() {
+            let _ = store.remove(path);
+        }
+        let _ = store.remove_folder(&layout::backup_folder(&self.id));
+    }
+}

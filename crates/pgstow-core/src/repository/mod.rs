@@ -1,0 +1,15 @@
+//! Where backups live: files of format version 1 in a store. Knows nothing of PostgreSQL.
+
+mod draft;
+pub mod format;
+mod listing;
+pub mod object;
+mod open;
+mod receipts;
+mod select;
+pub mod store;
+
+pub use draft::BackupDraft;
+pub use listing::Listing;
+pub use open::Repository;
+pub use receipts::Receipts;

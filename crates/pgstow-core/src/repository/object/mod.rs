@@ -1,0 +1,26 @@
+//! Objects: immutable stored content, named by its hash.
+//!
+//! One zstd frame an object when written; any number of frames when read. The id is of the
+//! uncompressed content, so it proves what a reader gets, whatever the compression.
+
+mod reader;
+mod writer;
+
+pub use reader::ObjectReader;
+pub use writer::{ObjectWriter, Written};
+
+use std::io;
+
+use crate::error::Error;
+use crate::repository::store::StoreError;
+
+/// Size of the pieces in which content is moved.
+const PIECE_BYTES: usize = 128 << 10;
+
+/// The error in an `io::Error` of a store's file, or else one with `message`.
+pub(super) fn store_failure(error: io::Error, message: impl FnOnce() -> String) -> Error {
+    match error.downcast::<StoreError>() {
+        Ok(error) => Error::from(error),
+        Err(error) => Error::from_io(error, message()),
+    }
+}

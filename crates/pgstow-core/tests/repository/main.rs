@@ -1,0 +1,14 @@
+//! The repository as a whole, on a real file system.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod children;
+mod concurrency;
+mod crash;
+mod damage;
+mod disk;
+mod fixture;
+mod objects;
+mod opening;
+mod sample;
+mod store;
+mod verification;

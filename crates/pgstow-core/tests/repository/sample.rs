@@ -1,0 +1,292 @@
+//! A small repository with everything in it that the format knows.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use pgstow_core::Result;
+use pgstow_core::inventory::catalog::{Catalog, Extension};
+use pgstow_core::inventory::{Inventory, Item, ObjectKind};
+use pgstow_core::repository::Repository;
+use pgstow_core::repository::format::FORMAT_VERSION;
+use pgstow_core::repository::format::header::Header;
+use pgstow_core::repository::format::id::{BackupId, EnvironmentName, Label, ObjectId};
+use pgstow_core::repository::format::manifest::*;
+use pgstow_core::repository::format::receipt::{Line, Outcome, Receipt};
+use pgstow_core::repository::object::Written;
+use pgstow_core::repository::store::LocalStore;
+
+/// A name that would leave the repository or break a line if it became a path or a list.
+pub(crate) const HOSTILE_NAME: &str = "../../\"Über\n'; DROP\\ 😀";
+
+pub(crate) fn time(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+pub(crate) fn environment(name: &str) -> EnvironmentName {
+    EnvironmentName::new(name).unwrap()
+}
+
+pub(crate) fn label(name: &str) -> Label {
+    Label::new(name).unwrap()
+}
+
+pub(crate) fn init(root: &Path) -> Repository {
+    Repository::init(Box::new(LocalStore::new(root)), time("2026-01-01T00:00:00Z")).unwrap()
+}
+
+pub(crate) fn open(root: &Path) -> Repository {
+    Repository::open(Box::new(LocalStore::new(root))).unwrap()
+}
+
+/// So many rows as COPY text, different for each `seed`.
+pub(crate) fn rows(seed: u64, count: u64) -> String {
+    (0..count).fold(String::new(), |mut text, number| {
+        let value = blake3_digits(seed, number);
+        writeln!(text, "{number}\t{value}\t\\N\tline\\nend").unwrap();
+        text
+    })
+}
+
+fn blake3_digits(seed: u64, number: u64) -> String {
+    ObjectId::of(format!("{seed} {number}").as_bytes()).to_string()
+}
+
+pub(crate) fn write_object(repository: &Repository, content: &[u8]) -> Result<Written> {
+    let mut writer = repository.write_object()?;
+    writer
+        .write_all(content)
+        .map_err(|error| pgstow_core::Error::from_io(error, "cannot write an object"))?;
+    writer.finish()
+}
+
+/// A COPY in binary format: one row with one column of four bytes.
+const BINARY: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\x04\n\n\n\n\xff\xff";
+
+/// A backup with a chunked table, a bundle of two small ones, a binary one, a partition tree, an
+/// extension's table, and a large object.
+///
+/// `seed` makes content: the first chunk is the same for all seeds, so backups share an object.
+pub(crate) fn store_backup(
+    repository: &Repository,
+    environment: &EnvironmentName,
+    label: Option<&Label>,
+    now: Timestamp,
+    seed: u64,
+) -> Result<Header> {
+    let mut draft = repository.begin_backup(environment, label, now)?;
+    let bundle = format!("{}{}", rows(seed + 1, 3), rows(seed + 2, 5));
+    let contents =
+        [rows(0, 60).into_bytes(), rows(seed, 40).into_bytes(), bundle.into_bytes(), BINARY.to_vec()];
+    let mut objects = Vec::new();
+    let mut new_bytes = 0;
+    for content in &contents {
+        let written = write_object(repository, content)?;
+        new_bytes += if written.new { written.object.stored_bytes } else { 0 };
+        objects.push(written.object);
+    }
+    draft.write_file("schema.sql", b"CREATE TABLE public.orders ();\n")?;
+    draft.write_catalog(&catalog())?;
+    let header = header(draft.id(), now, new_bytes);
+    let manifest = manifest(draft.id(), now, objects, u64::try_from(rows(seed + 1, 3).len()).unwrap());
+    draft.commit(manifest, header, now + jiff::Span::new().seconds(9))
+}
+
+pub(crate) fn catalog() -> Catalog {
+    Catalog {
+        inventory: Inventory {
+            items: vec![Item {
+                kind: ObjectKind::Table,
+                name: "public.orders".to_owned(),
+                owner: Some("shop".to_owned()),
+                definition: "id bigint".to_owned(),
+            }],
+            privileges: Vec::new(),
+        },
+        extensions: vec![Extension {
+            name: "citext".to_owned(),
+            version: "1.6".to_owned(),
+            schema: "public".to_owned(),
+        }],
+        ..Catalog::default()
+    }
+}
+
+pub(crate) fn header(id: &BackupId, now: Timestamp, new_bytes: u64) -> Header {
+    Header {
+        format_version: FORMAT_VERSION,
+        id: id.clone(),
+        environment: environment(id.environment()),
+        label: id.label().map(label),
+        note: Some("a \"note\" over\ntwo lines".to_owned()),
+        written_by: "pgstow 0.1.0".to_owned(),
+        started_at: now,
+        snapshot_at: now + jiff::Span::new().seconds(1),
+        finished_at: now,
+        server_version: "15.18".to_owned(),
+        database: "shop".to_owned(),
+        sections: Sections::DataOnly,
+        counts: BTreeMap::from([(ObjectKind::Table, 4)]),
+        rows: 0,
+        content_bytes: 0,
+        stored_bytes: 0,
+        new_bytes,
+        not_carried: 0,
+        manifest_bytes: 0,
+        manifest_hash: ObjectId::ZERO,
+        checksum: ObjectId::ZERO,
+    }
+}
+
+fn table(schema: &str, name: &str, oid: u32, chunks: Vec<Chunk>) -> Table {
+    Table {
+        schema: schema.to_owned(),
+        name: name.to_owned(),
+        oid,
+        filenode: oid,
+        kind: 'r',
+        persistence: 'p',
+        columns: vec![Column { name: "id".to_owned(), type_name: "bigint".to_owned() }],
+        data: TableData::Carried,
+        load_through: None,
+        rows: chunks.iter().map(|chunk| chunk.rows).sum(),
+        bytes: chunks.iter().map(|chunk| chunk.bytes).sum(),
+        chunks,
+    }
+}
+
+fn chunk(object: u32, offset: u64, bytes: u64, rows: u64, pages: (u32, Option<u32>)) -> Chunk {
+    let format = CopyFormat::Text;
+    Chunk { object, offset, bytes, rows, format, first_page: pages.0, end_page: pages.1 }
+}
+
+fn tables(objects: &[Object], cut: u64) -> Vec<Table> {
+    let events =
+        vec![chunk(0, 0, objects[0].bytes, 60, (0, Some(10))), chunk(1, 0, objects[1].bytes, 40, (10, None))];
+    let small = objects[2].bytes - cut;
+    let binary = Chunk { format: CopyFormat::Binary, ..chunk(3, 0, objects[3].bytes, 1, (0, None)) };
+    let table = |name, oid, chunks| table("public", name, oid, chunks);
+    vec![
+        table("events", 16400, events),
+        table(HOSTILE_NAME, 16401, vec![chunk(2, 0, cut, 3, (0, None))]),
+        table("orders", 16402, vec![chunk(2, cut, small, 5, (0, None))]),
+        table("pictures", 16403, vec![binary]),
+        Table { kind: 'p', filenode: 0, data: TableData::None, ..table("readings", 16404, Vec::new()) },
+        Table {
+            persistence: 'u',
+            data: TableData::Excluded,
+            load_through: Some(("public".to_owned(), "readings".to_owned())),
+            ..table("readings_1", 16405, Vec::new())
+        },
+        Table {
+            data: TableData::Configuration {
+                extension: "postgis".to_owned(),
+                condition: "WHERE srid > 998999".to_owned(),
+            },
+            ..table("spatial_ref_sys", 16406, Vec::new())
+        },
+        Table { data: TableData::Unreadable, ..table("unreadable", 16407, Vec::new()) },
+    ]
+}
+
+pub(crate) fn manifest(id: &BackupId, now: Timestamp, objects: Vec<Object>, cut: u64) -> Manifest {
+    Manifest {
+        format_version: FORMAT_VERSION,
+        backup: id.clone(),
+        source: Source {
+            endpoint: "db.example.com:5432".to_owned(),
+            database: "shop".to_owned(),
+            database_oid: 16384,
+            server_version_num: 150_018,
+            server_version: "15.18".to_owned(),
+            system_identifier: Some("7500000000000000001".to_owned()),
+            timeline: Some(1),
+            postmaster_started_us: 1_700_000_000_000_001,
+            in_recovery: false,
+            encoding: "UTF8".to_owned(),
+            collate: "C.UTF-8".to_owned(),
+            ctype: "C.UTF-8".to_owned(),
+            role: "backup".to_owned(),
+        },
+        snapshot: Snapshot { id: "00000003-0000001B-1".to_owned(), xmin: 731, taken_at: now },
+        selection: Selection { sections: Sections::DataOnly, ..Selection::default() },
+        tables: tables(&objects, cut),
+        sequences: vec![Sequence {
+            schema: "public".to_owned(),
+            name: "orders_id_seq".to_owned(),
+            last_value: 42,
+            is_called: true,
+        }],
+        materialized_views: vec![MaterializedView {
+            schema: "public".to_owned(),
+            name: "totals".to_owned(),
+            populated: true,
+        }],
+        large_objects: LargeObjects {
+            list: vec![LargeObject {
+                oid: 16500,
+                bytes: 3,
+                owner: "shop".to_owned(),
+                comment: Some("a \u{1f600}".to_owned()),
+            }],
+            chunks: vec![chunk(2, 0, cut, 3, (0, None))],
+        },
+        objects,
+        files: Vec::new(),
+        not_carried: vec![NotCarried {
+            what: "foreign table public.remote".to_owned(),
+            reason: "its rows are elsewhere".to_owned(),
+            expected: true,
+        }],
+    }
+}
+
+pub(crate) fn receipt(backup: &BackupId, finished_at: Timestamp) -> Receipt {
+    Receipt {
+        format_version: FORMAT_VERSION,
+        backup: backup.clone(),
+        target: "localhost:5432/shop_copy".to_owned(),
+        started_at: finished_at,
+        finished_at,
+        outcome: Outcome::Equal,
+        checksums: true,
+        lines: vec![Line { what: "rows of public.orders".to_owned(), expected: 5, found: 5, equal: true }],
+        remarks: vec!["owner shop mapped to admin".to_owned()],
+    }
+}
+
+/// Two backups of `prod`, one of `dev`, and a receipt.
+pub(crate) fn store_all(root: &Path) -> Vec<Header> {
+    let repository = init(root);
+    let store = |name, tag: Option<&str>, at, seed| {
+        let tag = tag.map(label);
+        store_backup(&repository, &environment(name), tag.as_ref(), time(at), seed).unwrap()
+    };
+    let headers = vec![
+        store("prod", None, "2026-11-20T02:00:00Z", 10),
+        store("prod", Some("pre-upgrade"), "2026-11-21T09:12:04Z", 20),
+        store("dev", None, "2026-11-19T00:00:00Z", 30),
+    ];
+    repository.store_receipt(&receipt(&headers[0].id, time("2026-11-22T00:00:00Z"))).unwrap();
+    headers
+}
+
+/// All files below `root`, sorted, relative to it.
+pub(crate) fn files(root: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut pending = vec![root.to_owned()];
+    while let Some(folder) = pending.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_dir() {
+                pending.push(entry.path());
+            } else {
+                found.push(entry.path().strip_prefix(root).unwrap().to_owned());
+            }
+        }
+    }
+    found.sort();
+    found
+}
