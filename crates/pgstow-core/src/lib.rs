@@ -4,6 +4,7 @@
 //! handed in, and it speaks through a [`monitor::Monitor`]. `ARCHITECTURE.md` maps the modules.
 
 pub mod archive;
+pub mod backup;
 pub mod error;
 pub mod interrupt;
 pub mod inventory;

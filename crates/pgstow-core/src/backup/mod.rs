@@ -1,0 +1,116 @@
+//! Makes a backup: connect, preflight, lock, snapshot, check, read, store, header last.
+
+mod check;
+mod definitions;
+mod large_objects;
+mod not_carried;
+mod pipeline;
+mod plan;
+mod preflight;
+mod progress;
+mod read_plan;
+mod reader;
+mod run;
+mod scope;
+mod selection;
+mod sequences;
+mod sidecars;
+mod snapshot;
+mod watch;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::error::Result;
+use crate::interrupt::Interrupt;
+use crate::monitor::Monitor;
+use crate::postgres::ConnectionSettings;
+use crate::repository::Repository;
+use crate::repository::format::header::Header;
+use crate::repository::format::id::{EnvironmentName, Label};
+use crate::repository::format::manifest::{NotCarried, Selection};
+
+/// What to back up and how.
+#[derive(Debug, Clone)]
+pub struct BackupOptions {
+    /// The environment's name, part of the id.
+    pub environment: EnvironmentName,
+    /// How to reach the database.
+    pub connection: ConnectionSettings,
+    /// Tag in the id.
+    pub label: Option<Label>,
+    /// Free text.
+    pub note: Option<String>,
+    /// Which part.
+    pub selection: Selection,
+    /// Parallel readers, 1 to 64.
+    pub jobs: usize,
+    /// Where to look for pg_dump first: a folder or the program.
+    pub pg_dump: Option<PathBuf>,
+    /// `PATH` of the process, to find pg_dump.
+    pub search_path: Option<std::ffi::OsString>,
+    /// How long to wait for a lock before giving up this attempt.
+    pub lock_timeout: Duration,
+}
+
+/// What a backup did.
+#[derive(Debug, Clone, serde::Serialize)]
+#[must_use]
+pub struct BackupReport {
+    /// The header as written.
+    pub header: Header,
+    /// Everything that exists at the source and was left out.
+    pub not_carried: Vec<NotCarried>,
+    /// Tables taken in.
+    pub tables: usize,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+impl BackupReport {
+    /// Whether everything that should be carried was carried (else exit code 3).
+    pub fn is_complete(&self) -> bool {
+        self.not_carried.iter().all(|item| item.expected)
+    }
+}
+
+/// Makes a backup.
+///
+/// # Errors
+/// Nothing is visible in the repository then.
+pub fn run(
+    repository: &Repository,
+    options: &BackupOptions,
+    monitor: &dyn Monitor,
+    interrupt: &Interrupt,
+) -> Result<BackupReport> {
+    run::run(repository, options, monitor, interrupt)
+}
+
+/// What [`check`] found, in the order in which it was looked at.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct CheckReport {
+    /// One line each.
+    pub lines: Vec<CheckLine>,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct CheckLine {
+    /// What, such as `connection` or `privileges`.
+    pub what: String,
+    /// Whether it is as a backup needs it.
+    pub passed: bool,
+    /// What was found.
+    pub found: String,
+    /// What to do when it did not pass.
+    pub hints: Vec<String>,
+}
+
+/// Connects and says whether a backup would work, and why not.
+///
+/// # Errors
+/// Only when interrupted: all else is a line of the report.
+pub fn check(options: &BackupOptions, interrupt: &Interrupt) -> Result<CheckReport> {
+    check::run(options, interrupt)
+}
