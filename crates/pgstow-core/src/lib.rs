@@ -11,6 +11,7 @@ pub mod inventory;
 pub mod monitor;
 pub mod postgres;
 pub mod repository;
+pub mod restore;
 pub mod verify;
 
 pub use error::{Error, ErrorKind, Result};

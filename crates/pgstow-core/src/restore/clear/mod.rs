@@ -1,0 +1,217 @@
+//! Clears a target before a restore: object by object, never a schema as a whole.
+//!
+//! What goes is what the backup brings back: all objects in its schemas, and its publications,
+//! event triggers and other objects without a schema. Extensions and their members stay. Before
+//! anything is dropped the survey shows whether something else depends on it; then nothing is
+//! dropped at all, because the backup could not bring that something back.
+
+mod survey;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::entry;
+use super::selection::{Carried, Chosen, Graph, TableName};
+use super::session::{Session, describe};
+use crate::error::{Error, Result};
+use crate::inventory::ObjectKind;
+pub(super) use survey::survey;
+
+/// What of the target a restore replaces.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Cover {
+    /// Schemas whose objects are replaced.
+    pub(super) schemas: BTreeSet<String>,
+    /// Replace only these tables, and nothing else.
+    pub(super) tables: Option<BTreeSet<TableName>>,
+    /// Objects without a schema, as kind and name.
+    pub(super) named: BTreeSet<(String, String)>,
+    /// Statements for casts and transforms.
+    pub(super) statements: Vec<String>,
+    /// Large objects, by OID.
+    pub(super) large_objects: BTreeSet<u32>,
+}
+
+impl Cover {
+    /// What the chosen entries bring back.
+    pub(super) fn new(
+        graph: &Graph<'_>,
+        chosen: &Chosen,
+        carried: &Carried,
+        large_objects: BTreeSet<u32>,
+    ) -> Self {
+        let mut cover = Self { large_objects, ..Self::default() };
+        for entry in chosen.entries.iter().map(|&index| &graph.entries[index]) {
+            match (entry.kind.as_str(), &entry.schema) {
+                ("SCHEMA", _) => {
+                    cover.schemas.insert(entry.tag.clone());
+                }
+                (_, Some(schema)) => {
+                    cover.schemas.insert(schema.clone());
+                }
+                (
+                    "PUBLICATION"
+                    | "EVENT TRIGGER"
+                    | "FOREIGN DATA WRAPPER"
+                    | "SERVER"
+                    | "PROCEDURAL LANGUAGE"
+                    | "ACCESS METHOD",
+                    None,
+                ) => {
+                    cover.named.insert((entry.kind.clone(), entry.tag.clone()));
+                }
+                ("USER MAPPING", None) => {
+                    cover.named.insert((entry.kind.clone(), entry.tag.clone()));
+                }
+                ("CAST" | "TRANSFORM", None) => {
+                    cover.statements.extend(drop_if_exists(&entry.drop_statement))
+                }
+                _ => {}
+            }
+        }
+        match carried {
+            // What these need may serve others too: where it exists, it stays.
+            Carried::Only(tables) => {
+                Self { tables: Some(tables.clone()), named: BTreeSet::new(), statements: Vec::new(), ..cover }
+            }
+            Carried::Everything | Carried::AllBut(_) => {
+                cover.schemas.insert("public".to_owned());
+                cover
+            }
+        }
+    }
+}
+
+fn drop_if_exists(statement: &str) -> Option<String> {
+    let (verb, object) = statement.trim_end_matches(['\n', ';']).split_at_checked("DROP ".len())?;
+    let noun = ["CAST ", "TRANSFORM "].into_iter().find(|noun| object.starts_with(noun))?;
+    let rest = object.strip_prefix(noun)?;
+    (verb == "DROP ").then(|| format!("DROP {noun}IF EXISTS {rest}"))
+}
+
+/// One object that would be dropped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Doomed {
+    /// `None` for kinds that reports do not count.
+    pub(super) kind: Option<ObjectKind>,
+    /// Such as `table public.orders`.
+    pub(super) name: String,
+    /// SQL identity, as inventories have it.
+    pub(super) identity: String,
+    pub(super) statement: String,
+}
+
+/// What a clearing would do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Survey {
+    pub(super) doomed: Vec<Doomed>,
+    /// Rows of the tables among them, as the planner's statistics estimate.
+    pub(super) rows: u64,
+    /// What depends on these and would not come back, each as `view other.report (depends on …)`.
+    pub(super) outside: Vec<String>,
+}
+
+impl Survey {
+    /// Number of objects by kind.
+    pub(super) fn counts(&self) -> BTreeMap<ObjectKind, usize> {
+        let mut counts = BTreeMap::new();
+        for kind in self.doomed.iter().filter_map(|doomed| doomed.kind) {
+            *counts.entry(kind).or_default() += 1;
+        }
+        counts
+    }
+
+    /// # Errors
+    /// Refused when something else would be lost, naming it.
+    pub(super) fn check(&self) -> Result<()> {
+        let Some(first) = self.outside.first() else { return Ok(()) };
+        let count = self.outside.len();
+        let others = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
+        let mut error = Error::refused(format!("clearing the target would take {first}{others} along"))
+            .why("it depends on what would be dropped, and the backup does not bring it back");
+        for outside in self.outside.iter().skip(1).take(9) {
+            error = error.hint(format!("also in the way: {outside}"));
+        }
+        Err(error.hint("drop it yourself and create it again after the restore"))
+    }
+}
+
+/// Drops what the survey lists, in the session's transaction.
+///
+/// # Errors
+/// Names the object that could not be dropped and, after a lock timeout, who holds it.
+pub(super) fn drop_all(
+    session: &mut Session,
+    cover: &Cover,
+    survey: &Survey,
+    lock_timeout: Duration,
+) -> Result<()> {
+    let milliseconds = lock_timeout.as_millis().clamp(1, 2_147_483_647);
+    session.unit(&format!("SET LOCAL lock_timeout = {milliseconds}")).map_err(Error::from)?;
+    let named = survey.doomed.iter().map(|doomed| (doomed.name.as_str(), doomed.statement.as_str()));
+    let statements = cover.statements.iter().map(|statement| (statement.as_str(), statement.as_str()));
+    let all: Vec<(&str, &str)> = statements.chain(named).collect();
+    let statement = |(_, statement): &(&str, &str)| (*statement).to_owned();
+    session.each(&all, statement, |session, (name, _), error| Err(not_dropped(session, name, error)))?;
+    session.unit("SET LOCAL lock_timeout = 0").map_err(Error::from)
+}
+
+fn not_dropped(session: &mut Session, name: &str, error: &crate::postgres::QueryError) -> Error {
+    let failed = Error::failed(format!("{} could not be dropped", entry::visible(name))).why(describe(error));
+    match error.code() {
+        Some("55P03") => {
+            let holders = survey::holders(session, name);
+            let held = if holders.is_empty() { "another session".to_owned() } else { holders.join(", ") };
+            failed.hint(format!("{held} holds it: wait for it to end, or end it, and try again"))
+        }
+        Some("42501") => failed.hint(format!(
+            "restore as the object's owner, or let its owner drop it; role {} may not",
+            session.login
+        )),
+        _ => failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::entry::tests::sample;
+    use super::super::selection::choose;
+    use super::*;
+
+    #[test]
+    fn a_whole_backup_covers_its_schemas_and_public() {
+        let mut sales = sample(1, "TABLE", "t", &[]);
+        sales.schema = Some("sales".into());
+        let mut publication = sample(2, "PUBLICATION", "p", &[]);
+        publication.schema = None;
+        let mut cast = sample(3, "CAST", "CAST (a AS b)", &[]);
+        cast.schema = None;
+        cast.drop_statement = "DROP CAST (public.a AS integer);\n".into();
+        let entries = vec![sales, publication, cast];
+        let graph = Graph::new(&entries);
+        let carried = Carried::Everything;
+        let cover = Cover::new(&graph, &choose(&graph, &carried), &carried, BTreeSet::from([7]));
+        assert_eq!(cover.schemas.iter().map(String::as_str).collect::<Vec<_>>(), ["public", "sales"]);
+        assert_eq!(cover.tables, None);
+        assert!(cover.named.contains(&("PUBLICATION".into(), "p".into())));
+        assert_eq!(cover.statements, ["DROP CAST IF EXISTS (public.a AS integer)"]);
+    }
+
+    #[test]
+    fn a_backup_of_one_table_replaces_that_table_only() {
+        let entries = vec![sample(1, "TABLE", "t", &[]), sample(2, "TABLE", "u", &[])];
+        let graph = Graph::new(&entries);
+        let carried = Carried::Only(BTreeSet::from([("public".to_owned(), "t".to_owned())]));
+        let cover = Cover::new(&graph, &choose(&graph, &carried), &carried, BTreeSet::new());
+        assert_eq!(cover.tables, Some(BTreeSet::from([("public".to_owned(), "t".to_owned())])));
+    }
+
+    #[test]
+    fn a_survey_that_reaches_outside_is_refused_by_name() {
+        let survey =
+            Survey { outside: vec!["view report.daily".into(), "view b".into()], ..Survey::default() };
+        let error = survey.check().unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::Refused);
+        assert!(error.message().contains("view report.daily and 1 more"), "{error}");
+    }
+}

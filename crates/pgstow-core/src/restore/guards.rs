@@ -1,0 +1,421 @@
+//! What must hold before anything is changed at the target. Pure: each refusal names what stands
+//! in the way and what to do.
+
+use super::selection::TableName;
+use super::target::{TargetState, TargetTable};
+use super::{Parts, plan};
+use crate::error::{Error, ErrorKind, Result};
+use crate::inventory::{Inventory, Item, ObjectKind};
+use crate::postgres::identifier::{display_name, quote_qualified};
+use crate::repository::format::manifest::{Manifest, Sections, Table, TableData};
+
+/// How many names a refusal lists before it only counts.
+const NAMED: usize = 5;
+
+/// Which parts are restored, given what the backup holds and what was asked for.
+///
+/// # Errors
+/// Usage: the backup does not hold what was asked for.
+pub(super) fn parts(held: Sections, asked: Sections) -> Result<Parts> {
+    let definitions = held != Sections::DataOnly && asked != Sections::DataOnly;
+    let rows = held != Sections::SchemaOnly && asked != Sections::SchemaOnly;
+    if definitions || rows {
+        return Ok(Parts { definitions, rows });
+    }
+    let (has, option) = match held {
+        Sections::DataOnly => ("rows only", "--schema-only"),
+        _ => ("definitions only", "--data-only"),
+    };
+    Err(Error::new(ErrorKind::Usage, format!("the backup holds {has}, so {option} would restore nothing"))
+        .hint("choose a backup that holds both, or leave the option out"))
+}
+
+/// Whether the server can hold the backup at all.
+///
+/// # Errors
+/// Refused, with the reason.
+pub(super) fn check_server(manifest: &Manifest, target: &TargetState) -> Result<()> {
+    let what = &target.target;
+    if target.in_recovery {
+        return Err(Error::refused(format!("{what} is a standby: nothing can be written there"))
+            .hint("restore into the primary server"));
+    }
+    if target.read_only {
+        return Err(Error::refused(format!("{what} is read-only for role {}", target.login))
+            .why("default_transaction_read_only is on")
+            .hint("turn it off for this role or database, or choose another target"));
+    }
+    let source_major = manifest.source.server_version_num / 10_000;
+    if target.major() < source_major {
+        return Err(Error::refused(format!(
+            "{what} runs {}, older than the backup's PostgreSQL {}",
+            target.server(),
+            manifest.source.server_version
+        ))
+        .why("an older server does not understand all definitions of a newer one")
+        .hint(format!("restore into PostgreSQL {source_major} or newer")));
+    }
+    check_encoding(&manifest.source.encoding, target)
+}
+
+fn check_encoding(source: &str, target: &TargetState) -> Result<()> {
+    let fits = source == target.encoding || (target.encoding == "UTF8" && source != "SQL_ASCII");
+    if fits {
+        return Ok(());
+    }
+    Err(Error::refused(format!(
+        "{} has encoding {}, which may not hold all text of a backup in {source}",
+        target.target, target.encoding
+    ))
+    .hint(format!("create the target with: CREATE DATABASE … ENCODING '{source}' TEMPLATE template0")))
+}
+
+/// Whether every extension of the backup is installed or can be.
+///
+/// # Errors
+/// Refused, naming all that are missing.
+pub(super) fn check_extensions<'a>(
+    needed: impl Iterator<Item = &'a str>,
+    target: &TargetState,
+) -> Result<()> {
+    let missing: Vec<&str> = needed
+        .filter(|name| !target.extensions.contains_key(*name) && !target.available.contains_key(*name))
+        .collect();
+    let Some(first) = missing.first() else { return Ok(()) };
+    let names = missing.join(", ");
+    let (noun, verb) = if missing.len() == 1 { ("extension", "is") } else { ("extensions", "are") };
+    Err(Error::refused(format!("{noun} {names} {verb} not available at {}", target.target))
+        .why("the server's extension directory does not hold what CREATE EXTENSION would need")
+        .hint(format!(
+            "install it on the server's host (on Debian, `apt search postgresql-{} {first}` names the package; \
+             managed hosts list theirs in their console)",
+            target.major()
+        )))
+}
+
+/// Whether the login may create what the backup needs.
+///
+/// # Errors
+/// Refused, naming the missing right and the statement that gives it.
+pub(super) fn check_rights(new_schemas: &[&str], used_schemas: &[&str], target: &TargetState) -> Result<()> {
+    if let Some(schema) = new_schemas.first()
+        && !target.may_create_schemas
+    {
+        let database = crate::postgres::identifier::quote_identifier(&target.database);
+        return Err(Error::refused(format!(
+            "role {} may not create schema {schema} at {}",
+            target.login, target.target
+        ))
+        .hint(format!("GRANT CREATE ON DATABASE {database} TO {};", target.login)));
+    }
+    for schema in used_schemas {
+        if target.schemas.get(*schema) == Some(&false) {
+            let quoted = crate::postgres::identifier::quote_identifier(schema);
+            return Err(Error::refused(format!(
+                "role {} may not create objects in schema {schema} at {}",
+                target.login, target.target
+            ))
+            .hint(format!("GRANT CREATE, USAGE ON SCHEMA {quoted} TO {};", target.login)));
+        }
+    }
+    Ok(())
+}
+
+/// Objects that make a target non-empty: everything but what a fresh database holds, extensions
+/// with the schemas made for them, and what only describes other objects.
+pub(super) fn contents<'a>(
+    inventory: &'a Inventory,
+    target: &'a TargetState,
+) -> impl Iterator<Item = &'a Item> {
+    let is_for_extension = |name: &str| {
+        let schema = plan::name_parts(name).concat();
+        target.extensions.values().any(|(_, found)| *found == schema)
+    };
+    inventory.items.iter().filter(move |item| match item.kind {
+        ObjectKind::Extension
+        | ObjectKind::Comment
+        | ObjectKind::SecurityLabel
+        | ObjectKind::DefaultPrivileges
+        | ObjectKind::Column => false,
+        ObjectKind::Schema => item.name != "public" && !is_for_extension(&item.name),
+        _ => true,
+    })
+}
+
+/// # Errors
+/// Refused when the target holds anything; counts by kind and names some.
+pub(super) fn check_empty(target: &TargetState) -> Result<()> {
+    let found: Vec<&Item> = contents(&target.inventory, target).collect();
+    if found.is_empty() {
+        return Ok(());
+    }
+    let mut counts = std::collections::BTreeMap::<ObjectKind, usize>::new();
+    for item in &found {
+        *counts.entry(item.kind).or_default() += 1;
+    }
+    let counted: Vec<String> = counts.iter().map(|(kind, count)| plan::counted(*kind, *count)).collect();
+    let named: Vec<String> = found
+        .iter()
+        .take(NAMED)
+        .map(|item| format!("{} {}", item.kind.singular(), super::entry::visible(&item.name)))
+        .collect();
+    let more = if found.len() > NAMED { ", …" } else { "" };
+    Err(Error::refused(format!("{} is not empty: it holds {}", target.target, counted.join(", ")))
+        .why(format!("among them {}{more}", named.join(", ")))
+        .hint("--clean replaces what is there, in one transaction")
+        .hint("--data-only loads rows into tables that exist")
+        .hint("or restore into a new database (createdb)"))
+}
+
+/// Whether the rows of a backup fit into the tables that exist.
+///
+/// # Errors
+/// Refused, listing every table and column that does not match.
+pub(super) fn check_existing(manifest: &Manifest, target: &TargetState) -> Result<()> {
+    let mut mismatches = Vec::new();
+    for table in manifest.tables.iter().filter(|table| has_rows(table)) {
+        let (schema, name) = load_target(table);
+        let shown = display_name(&schema, &name);
+        match target.tables.get(&(schema, name)) {
+            None => mismatches.push(format!("table {shown} does not exist")),
+            Some(found) => mismatches.extend(column_mismatches(&shown, table, found)),
+        }
+    }
+    if mismatches.is_empty() {
+        return Ok(());
+    }
+    let count = mismatches.len();
+    let mut error = Error::refused(format!(
+        "{} does not match the backup's rows in {count} {}",
+        target.target,
+        if count == 1 { "place" } else { "places" }
+    ));
+    error = error.why(mismatches.join("; "));
+    Err(error.hint("bring the target's schema to the backup's, or restore without --data-only"))
+}
+
+fn column_mismatches(shown: &str, table: &Table, found: &TargetTable) -> Vec<String> {
+    let mut mismatches = Vec::new();
+    for column in &table.columns {
+        match found.columns.get(&column.name) {
+            None => mismatches.push(format!("column {} of table {shown} does not exist", column.name)),
+            Some(there) if there.generated => {
+                mismatches.push(format!("column {} of table {shown} is generated there", column.name));
+            }
+            Some(_) => {}
+        }
+    }
+    for (name, column) in &found.columns {
+        if column.required && !table.columns.iter().any(|carried| carried.name == *name) {
+            mismatches.push(format!(
+                "column {name} of table {shown} needs a value there, and the backup has none for it"
+            ));
+        }
+    }
+    mismatches
+}
+
+/// Whether rows can be loaded into tables with foreign keys and triggers in place; gives the
+/// order of the tables when the login cannot silence them.
+///
+/// # Errors
+/// Refused, naming the triggers that would fire or the tables whose keys go in a circle.
+pub(super) fn loading_order(manifest: &Manifest, target: &TargetState) -> Result<Vec<TableName>> {
+    let wanted: Vec<TableName> =
+        manifest.tables.iter().filter(|table| has_rows(table)).map(load_target).collect();
+    if target.may_replicate {
+        return Ok(wanted);
+    }
+    let hint = "restore as a role that may set session_replication_role (from PostgreSQL 15 on: GRANT SET ON \
+                PARAMETER session_replication_role TO …)";
+    for name in &wanted {
+        if let Some(trigger) = target.tables.get(name).and_then(|table| table.triggers.first()) {
+            let shown = display_name(&name.0, &name.1);
+            return Err(Error::refused(format!(
+                "trigger {trigger} of table {shown} would fire for every row"
+            ))
+            .why(format!("role {} may not silence triggers at {}", target.login, target.target))
+            .hint(hint));
+        }
+    }
+    order_by_keys(&wanted, target).map_err(|circle| {
+        Error::refused(format!("the foreign keys of tables {} go in a circle", circle.join(", ")))
+            .why(format!("no order satisfies them, and role {} may not silence them", target.login))
+            .hint(hint)
+    })
+}
+
+/// The tables such that each comes after those it refers to; the tables left when that is
+/// impossible.
+fn order_by_keys(
+    wanted: &[TableName],
+    target: &TargetState,
+) -> std::result::Result<Vec<TableName>, Vec<String>> {
+    let mut left: Vec<&TableName> = wanted.iter().collect();
+    left.sort();
+    left.dedup();
+    let mut ordered = Vec::new();
+    while !left.is_empty() {
+        let (ready, waiting): (Vec<&TableName>, Vec<&TableName>) = left.iter().copied().partition(|name| {
+            target.tables.get(*name).is_none_or(|table| {
+                table.references.iter().all(|other| other == *name || left.binary_search(&other).is_err())
+            })
+        });
+        if ready.is_empty() {
+            return Err(waiting.iter().map(|(schema, name)| display_name(schema, name)).collect());
+        }
+        ordered.extend(ready.into_iter().cloned());
+        left = waiting;
+    }
+    Ok(ordered)
+}
+
+/// Whether the backup has rows for the table.
+pub(super) fn has_rows(table: &Table) -> bool {
+    matches!(table.data, TableData::Carried | TableData::Configuration { .. })
+}
+
+/// The table that COPY loads: the table itself or the root of its partition tree.
+pub(super) fn load_target(table: &Table) -> TableName {
+    table.load_through.clone().unwrap_or_else(|| (table.schema.clone(), table.name.clone()))
+}
+
+/// `"schema"."name"` of the table that COPY loads.
+pub(super) fn quoted_load_target(table: &Table) -> String {
+    let (schema, name) = load_target(table);
+    quote_qualified(&schema, &name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::repository::format::id::BackupId;
+    use crate::repository::format::manifest::{Column, LargeObjects, Selection, Snapshot, Source};
+
+    fn manifest(version: u32, encoding: &str) -> Manifest {
+        Manifest {
+            format_version: 1,
+            backup: BackupId::new("test_2026-11-21T09-12-04Z").expect("a valid id"),
+            source: Source {
+                endpoint: String::new(),
+                database: String::new(),
+                database_oid: 1,
+                server_version_num: version,
+                server_version: format!("{}.{}", version / 10_000, version % 100),
+                system_identifier: None,
+                timeline: None,
+                postmaster_started_us: 0,
+                in_recovery: false,
+                encoding: encoding.into(),
+                collate: "C".into(),
+                ctype: "C".into(),
+                role: String::new(),
+            },
+            snapshot: Snapshot { id: String::new(), xmin: 3, taken_at: jiff::Timestamp::UNIX_EPOCH },
+            selection: Selection::default(),
+            tables: Vec::new(),
+            sequences: Vec::new(),
+            materialized_views: Vec::new(),
+            large_objects: LargeObjects::default(),
+            objects: Vec::new(),
+            files: Vec::new(),
+            not_carried: Vec::new(),
+        }
+    }
+
+    fn target(version: u32, encoding: &str) -> TargetState {
+        TargetState {
+            target: "db:5432/shop".into(),
+            version,
+            version_text: (version / 10_000).to_string(),
+            encoding: encoding.into(),
+            login: "me".into(),
+            ..TargetState::default()
+        }
+    }
+
+    fn carried(name: &str, references: &[&str], target: &mut TargetState, manifest: &mut Manifest) {
+        let column = Column { name: "id".into(), type_name: "integer".into() };
+        manifest.tables.push(Table {
+            schema: "public".into(),
+            name: name.into(),
+            oid: 1,
+            filenode: 1,
+            kind: 'r',
+            persistence: 'p',
+            columns: vec![column],
+            data: TableData::Carried,
+            load_through: None,
+            rows: 1,
+            bytes: 1,
+            chunks: Vec::new(),
+        });
+        let references: BTreeSet<TableName> =
+            references.iter().map(|name| ("public".to_owned(), (*name).to_owned())).collect();
+        let table = TargetTable { references, ..TargetTable::default() };
+        target.tables.insert(("public".into(), name.into()), table);
+    }
+
+    #[test]
+    fn an_older_server_is_refused_and_a_newer_one_is_not() {
+        let error = check_server(&manifest(160_004, "UTF8"), &target(150_018, "UTF8")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Refused);
+        assert!(error.message().contains("older than the backup's PostgreSQL 16.4"), "{error}");
+        assert!(check_server(&manifest(160_004, "UTF8"), &target(160_001, "UTF8")).is_ok());
+        assert!(check_server(&manifest(160_004, "UTF8"), &target(180_000, "UTF8")).is_ok());
+    }
+
+    #[test]
+    fn a_standby_and_a_read_only_database_are_refused() {
+        let standby = TargetState { in_recovery: true, ..target(160_000, "UTF8") };
+        let read_only = TargetState { read_only: true, ..target(160_000, "UTF8") };
+        for state in [standby, read_only] {
+            let error = check_server(&manifest(160_000, "UTF8"), &state).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Refused);
+        }
+    }
+
+    #[test]
+    fn an_encoding_that_may_not_hold_the_text_is_refused() {
+        for (source, there, fits) in [
+            ("UTF8", "UTF8", true),
+            ("LATIN1", "UTF8", true),
+            ("UTF8", "LATIN1", false),
+            ("UTF8", "SQL_ASCII", false),
+            ("SQL_ASCII", "UTF8", false),
+            ("SQL_ASCII", "SQL_ASCII", true),
+        ] {
+            let checked = check_server(&manifest(160_000, source), &target(160_000, there));
+            assert_eq!(checked.is_ok(), fits, "{source} into {there}");
+        }
+    }
+
+    #[test]
+    fn missing_extensions_are_all_named_with_what_to_do() {
+        let mut state = target(160_000, "UTF8");
+        state.available.insert("hstore".into(), "1.8".into());
+        state.extensions.insert("postgis".into(), ("3".into(), "public".into()));
+        assert!(check_extensions(["hstore", "postgis"].into_iter(), &state).is_ok());
+        let error = check_extensions(["vector", "hstore", "timescaledb"].into_iter(), &state).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Refused);
+        assert!(error.message().contains("vector, timescaledb"), "{error}");
+        assert!(!error.hints().is_empty());
+    }
+
+    #[test]
+    fn tables_are_ordered_by_their_keys_and_circles_refused() {
+        let (mut manifest, mut state) = (manifest(160_000, "UTF8"), target(160_000, "UTF8"));
+        carried("a", &["b", "a", "elsewhere"], &mut state, &mut manifest);
+        carried("b", &["c"], &mut state, &mut manifest);
+        carried("c", &[], &mut state, &mut manifest);
+        let names = |order: Vec<TableName>| order.into_iter().map(|(_, name)| name).collect::<Vec<_>>();
+        assert_eq!(names(loading_order(&manifest, &state).expect("an order")), ["c", "b", "a"]);
+        carried("c", &["a"], &mut state, &mut manifest);
+        let error = loading_order(&manifest, &state).unwrap_err();
+        assert!(error.message().contains("public.a, public.b, public.c"), "{error}");
+        state.may_replicate = true;
+        assert!(loading_order(&manifest, &state).is_ok());
+    }
+}

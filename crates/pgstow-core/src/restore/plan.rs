@@ -1,0 +1,402 @@
+//! The plan of a restore. Pure: backup and target state in, steps out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Parts;
+use super::clear::Cover;
+use super::entry::{self, Phase, Treatment};
+use super::guards::{has_rows, load_target};
+use super::owners::Owners;
+use super::selection::{Carried, Chosen, Graph, TableName};
+use super::target::TargetState;
+use crate::archive::Entry;
+use crate::inventory::ObjectKind;
+use crate::inventory::catalog::Catalog;
+use crate::postgres::identifier::display_name;
+use crate::repository::format::manifest::Manifest;
+
+/// What a restore would do.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+pub struct RestorePlan {
+    /// The backup.
+    pub backup: String,
+    /// `host:port/database`.
+    pub target: String,
+    /// Such as `PostgreSQL 17.4`.
+    pub target_server: String,
+    /// Everything happens in one transaction.
+    pub atomic: bool,
+    /// Sessions that work at once.
+    pub sessions: usize,
+    /// Objects that would be dropped, by kind.
+    pub drop: BTreeMap<ObjectKind, usize>,
+    /// Rows (estimated) that would be dropped with them.
+    pub drop_rows: u64,
+    /// Every object that would be dropped by a statement of its own, such as `table public.orders`.
+    pub dropped: Vec<String>,
+    /// Tables that would be emptied before rows are loaded.
+    pub emptied: Vec<String>,
+    /// Schemas of the target that the backup does not cover: nothing in them is touched.
+    pub left_alone: Vec<String>,
+    /// Objects that would be created, by kind.
+    pub create: BTreeMap<ObjectKind, usize>,
+    /// Tables whose rows would be loaded.
+    pub load_tables: usize,
+    /// Rows that would be loaded.
+    pub load_rows: u64,
+    /// COPY bytes that would be loaded.
+    pub load_bytes: u64,
+    /// What happens, in order, in a few words each.
+    pub steps: Vec<String>,
+    /// What will not be as in the backup, each in words (owner mapped, role missing …).
+    pub remarks: Vec<String>,
+}
+
+/// Entries of the archive by the time they are replayed, each list in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Phases {
+    pub(super) before: Vec<usize>,
+    pub(super) after: Vec<usize>,
+    pub(super) late: Vec<usize>,
+}
+
+/// What a restore does, as decided: everything `apply` needs besides the backup itself.
+#[derive(Debug, Clone)]
+pub(super) struct Steps {
+    pub(super) parts: Parts,
+    /// One transaction on one session.
+    pub(super) atomic: bool,
+    pub(super) sessions: usize,
+    /// What is cleared first, and in what.
+    pub(super) cover: Option<Cover>,
+    /// Tables are emptied before rows are loaded.
+    pub(super) empty_tables: bool,
+    pub(super) carried: Carried,
+    pub(super) phases: Phases,
+    pub(super) owners: Owners,
+    /// Tables that COPY loads, in the order in which a session without the right to silence
+    /// foreign keys must load them.
+    pub(super) tables: Vec<TableName>,
+}
+
+/// What a plan is made from.
+pub(super) struct Input<'a> {
+    pub(super) manifest: &'a Manifest,
+    pub(super) catalog: &'a Catalog,
+    pub(super) graph: &'a Graph<'a>,
+    pub(super) chosen: &'a Chosen,
+    pub(super) target: &'a TargetState,
+    pub(super) parts: Parts,
+    pub(super) sessions: usize,
+    pub(super) cover: Option<Cover>,
+    pub(super) empty_tables: bool,
+    pub(super) carried: Carried,
+    pub(super) tables: Vec<TableName>,
+}
+
+/// Decides everything.
+pub(super) fn make(input: Input<'_>) -> (RestorePlan, Steps) {
+    let Input { manifest, catalog, graph, chosen, target, parts, .. } = &input;
+    let chosen_entries: Vec<&Entry> = chosen.entries.iter().map(|&index| &graph.entries[index]).collect();
+    let (owners, owned) = resolve_owners(&chosen_entries, manifest, *parts, target);
+    let mut remarks = owners.remarks(&owned);
+    remarks.extend(chosen.remarks.iter().cloned());
+    if parts.definitions {
+        remarks.extend(extension_remarks(catalog, target));
+        remarks.extend(storage_remarks(&chosen_entries, target));
+    }
+    let atomic = input.cover.is_some() || !parts.definitions;
+    let phases = if parts.definitions { phases(graph, chosen) } else { Phases::default() };
+    let loaded: Vec<_> = if parts.rows {
+        manifest.tables.iter().filter(|table| has_rows(table)).collect()
+    } else {
+        Vec::new()
+    };
+    let plan = RestorePlan {
+        backup: manifest.backup.to_string(),
+        target: target.target.clone(),
+        target_server: target.server(),
+        atomic,
+        sessions: if atomic { 1 } else { input.sessions },
+        emptied: if input.empty_tables { emptied(manifest) } else { Vec::new() },
+        left_alone: left_alone(input.cover.as_ref(), target),
+        create: if parts.definitions { created(&input, &chosen_entries) } else { BTreeMap::new() },
+        load_tables: loaded.len(),
+        load_rows: loaded.iter().map(|table| table.rows).sum(),
+        load_bytes: loaded.iter().map(|table| table.bytes).sum(),
+        steps: steps_in_words(&input, &phases, loaded.len()),
+        remarks,
+        ..RestorePlan::default()
+    };
+    let steps = Steps {
+        parts: *parts,
+        atomic,
+        sessions: plan.sessions,
+        cover: input.cover,
+        empty_tables: input.empty_tables,
+        carried: input.carried,
+        phases,
+        owners,
+        tables: input.tables,
+    };
+    (plan, steps)
+}
+
+/// When each chosen entry is replayed. What has no section of its own (comments, labels) follows
+/// the latest of what it depends on.
+pub(super) fn phases(graph: &Graph<'_>, chosen: &Chosen) -> Phases {
+    let mut by_index: BTreeMap<usize, (Phase, bool)> = BTreeMap::new();
+    for &index in &chosen.entries {
+        let entry = &graph.entries[index];
+        let Treatment::Replayed(mut phase) = entry::treatment(entry) else { continue };
+        let mut reacts = entry.kind == "EVENT TRIGGER";
+        for dependency in graph.dependencies(index) {
+            if let Some((earlier, earlier_reacts)) = by_index.get(&dependency) {
+                phase = phase.max(*earlier);
+                reacts |= *earlier_reacts;
+            }
+        }
+        by_index.insert(index, (phase, reacts));
+    }
+    let list = |wanted: Phase, wanted_reacts: Option<bool>| {
+        by_index
+            .iter()
+            .filter(move |(_, (phase, reacts))| {
+                *phase == wanted && wanted_reacts.is_none_or(|wanted| wanted == *reacts)
+            })
+            .map(|(&index, _)| index)
+            .collect::<Vec<usize>>()
+    };
+    let mut late = list(Phase::Late, Some(false));
+    late.extend(list(Phase::Late, Some(true)));
+    Phases { before: list(Phase::PreData, None), after: list(Phase::PostData, None), late }
+}
+
+fn resolve_owners(
+    entries: &[&Entry],
+    manifest: &Manifest,
+    parts: Parts,
+    target: &TargetState,
+) -> (Owners, BTreeMap<String, usize>) {
+    let mut owned: BTreeMap<String, usize> = BTreeMap::new();
+    if parts.definitions {
+        for owner in entries.iter().filter_map(|entry| entry::owner(entry)) {
+            *owned.entry(owner.to_owned()).or_default() += 1;
+        }
+    }
+    if parts.rows {
+        for object in &manifest.large_objects.list {
+            *owned.entry(object.owner.clone()).or_default() += 1;
+        }
+    }
+    (Owners::new(&target.login, owned.keys().map(String::as_str), &target.roles), owned)
+}
+
+fn extension_remarks(catalog: &Catalog, target: &TargetState) -> Vec<String> {
+    let mut remarks = Vec::new();
+    for extension in &catalog.extensions {
+        let name = &extension.name;
+        let installed = target.extensions.get(name);
+        let version = installed.map(|(version, _)| version).or_else(|| target.available.get(name));
+        if let Some(version) = version.filter(|version| **version != extension.version) {
+            remarks.push(format!(
+                "extension {name} will have version {version}; the backup was made with {}",
+                extension.version
+            ));
+        }
+        if let Some((_, schema)) = installed.filter(|(_, schema)| *schema != extension.schema) {
+            remarks.push(format!(
+                "extension {name} stays in schema {schema}; in the backup it is in {}",
+                extension.schema
+            ));
+        }
+    }
+    remarks
+}
+
+fn storage_remarks(entries: &[&Entry], target: &TargetState) -> Vec<String> {
+    let mut tablespaces: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut methods: BTreeMap<&str, usize> = BTreeMap::new();
+    for entry in entries {
+        if let Some(space) = entry.tablespace.as_deref().filter(|space| !space.is_empty())
+            && !target.tablespaces.contains(space)
+        {
+            *tablespaces.entry(space).or_default() += 1;
+        }
+        if let Some(method) = entry.access_method.as_deref()
+            && !target.access_methods.contains(method)
+            && !entries.iter().any(|other| other.kind == "ACCESS METHOD" && other.tag == method)
+        {
+            *methods.entry(method).or_default() += 1;
+        }
+    }
+    let spaces = tablespaces.into_iter().map(|(space, count)| {
+        format!(
+            "{count} objects of tablespace {space} go to the default one: the target has no such tablespace"
+        )
+    });
+    let methods = methods.into_iter().map(|(method, count)| {
+        format!("{count} tables of access method {method} become heap tables: the target has no such method")
+    });
+    spaces.chain(methods).collect()
+}
+
+fn emptied(manifest: &Manifest) -> Vec<String> {
+    let tables: BTreeSet<TableName> =
+        manifest.tables.iter().filter(|table| has_rows(table)).map(load_target).collect();
+    tables.iter().map(|(schema, name)| display_name(schema, name)).collect()
+}
+
+fn left_alone(cover: Option<&Cover>, target: &TargetState) -> Vec<String> {
+    let Some(cover) = cover else { return Vec::new() };
+    target.schemas.keys().filter(|schema| !cover.schemas.contains(*schema)).cloned().collect()
+}
+
+fn created(input: &Input<'_>, entries: &[&Entry]) -> BTreeMap<ObjectKind, usize> {
+    let mut counts = if input.carried == Carried::Everything {
+        let mut counts = input.catalog.inventory.counts();
+        for kind in [ObjectKind::Column, ObjectKind::Comment, ObjectKind::LargeObject] {
+            counts.remove(&kind);
+        }
+        counts
+    } else {
+        let mut counts = BTreeMap::new();
+        for kind in entries.iter().filter_map(|entry| kind_of(&entry.kind)) {
+            *counts.entry(kind).or_default() += 1;
+        }
+        counts
+    };
+    if input.parts.rows && !input.manifest.large_objects.list.is_empty() {
+        counts.insert(ObjectKind::LargeObject, input.manifest.large_objects.list.len());
+    }
+    counts
+}
+
+fn kind_of(kind: &str) -> Option<ObjectKind> {
+    Some(match kind {
+        "SCHEMA" => ObjectKind::Schema,
+        "EXTENSION" => ObjectKind::Extension,
+        "TABLE" => ObjectKind::Table,
+        "VIEW" => ObjectKind::View,
+        "MATERIALIZED VIEW" => ObjectKind::MaterializedView,
+        "SEQUENCE" => ObjectKind::Sequence,
+        "FOREIGN TABLE" => ObjectKind::ForeignTable,
+        "CONSTRAINT" | "CHECK CONSTRAINT" | "FK CONSTRAINT" => ObjectKind::Constraint,
+        "INDEX" => ObjectKind::Index,
+        "TRIGGER" => ObjectKind::Trigger,
+        "RULE" => ObjectKind::Rule,
+        "POLICY" => ObjectKind::Policy,
+        "FUNCTION" => ObjectKind::Function,
+        "PROCEDURE" => ObjectKind::Procedure,
+        "AGGREGATE" => ObjectKind::Aggregate,
+        "TYPE" => ObjectKind::Type,
+        "DOMAIN" => ObjectKind::Domain,
+        "STATISTICS" => ObjectKind::Statistics,
+        "PUBLICATION" => ObjectKind::Publication,
+        "EVENT TRIGGER" => ObjectKind::EventTrigger,
+        _ => return None,
+    })
+}
+
+fn steps_in_words(input: &Input<'_>, phases: &Phases, tables: usize) -> Vec<String> {
+    let mut steps = Vec::new();
+    if input.cover.is_some() {
+        steps.push("drop what the backup brings back".to_owned());
+    }
+    if input.parts.definitions {
+        steps.push(format!("replay {} definitions that come before the rows", phases.before.len()));
+    }
+    if input.empty_tables {
+        steps.push("empty the tables".to_owned());
+    }
+    if input.parts.rows {
+        steps.push(format!("load the rows of {tables} tables"));
+        if !input.manifest.large_objects.list.is_empty() {
+            steps.push(format!("load {} large objects", input.manifest.large_objects.list.len()));
+        }
+    }
+    if input.parts.definitions {
+        steps.push(format!("build {} indexes, constraints, triggers and the like", phases.after.len()));
+    }
+    if input.parts.rows {
+        steps.push(format!("set the positions of {} sequences", input.manifest.sequences.len()));
+    }
+    if input.parts.definitions {
+        steps.push("make privileges equal to the backup's".to_owned());
+    }
+    if input.parts.rows {
+        let populated = input.manifest.materialized_views.iter().filter(|view| view.populated).count();
+        steps.push(format!("refresh {populated} materialized views"));
+    }
+    if !phases.late.is_empty() {
+        steps.push(format!(
+            "replay {} default privileges, publications and event triggers",
+            phases.late.len()
+        ));
+    }
+    if input.parts.rows {
+        steps.push("analyze".to_owned());
+    }
+    steps.push("compare with the backup".to_owned());
+    steps
+}
+
+/// `3 tables`, `1 index`.
+pub(super) fn counted(kind: ObjectKind, count: usize) -> String {
+    format!("{count} {}", if count == 1 { kind.singular() } else { kind.plural() })
+}
+
+/// The parts of a dotted SQL name, unquoted: `public."a.b"` gives `public` and `a.b`.
+pub(super) fn name_parts(name: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut quoted = false;
+    let mut characters = name.chars().peekable();
+    while let Some(character) = characters.next() {
+        match character {
+            '"' if quoted && characters.peek() == Some(&'"') => {
+                characters.next();
+                parts.last_mut().expect("there is always a part").push('"');
+            }
+            '"' => quoted = !quoted,
+            '.' if !quoted => parts.push(String::new()),
+            other => parts.last_mut().expect("there is always a part").push(other),
+        }
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::entry::tests::sample;
+    use super::super::selection::choose;
+    use super::*;
+
+    #[test]
+    fn comments_follow_what_they_describe_and_event_triggers_come_last() {
+        let entries = vec![
+            sample(1, "TABLE", "t", &[]),
+            sample(2, "COMMENT", "TABLE t", &[1]),
+            sample(3, "EVENT TRIGGER", "e", &[]),
+            sample(4, "COMMENT", "EVENT TRIGGER e", &[3]),
+            sample(5, "INDEX", "i", &[1]),
+            sample(6, "COMMENT", "INDEX i", &[5]),
+            sample(7, "PUBLICATION", "p", &[]),
+            sample(8, "COMMENT", "PUBLICATION p", &[7]),
+            sample(9, "ACL", "TABLE t", &[1]),
+            sample(10, "DEFAULT ACL", "DEFAULT PRIVILEGES FOR TABLES", &[]),
+        ];
+        let graph = Graph::new(&entries);
+        let found = phases(&graph, &choose(&graph, &Carried::Everything));
+        let ids = |list: &[usize]| list.iter().map(|&index| entries[index].id).collect::<Vec<_>>();
+        assert_eq!(ids(&found.before), [1, 2]);
+        assert_eq!(ids(&found.after), [5, 6]);
+        assert_eq!(ids(&found.late), [7, 8, 10, 3, 4]);
+    }
+
+    #[test]
+    fn names_come_apart_at_dots_outside_quotes() {
+        assert_eq!(name_parts("public.t"), ["public", "t"]);
+        assert_eq!(name_parts("\"a.b\".\"say \"\"hi\"\"\".c"), ["a.b", "say \"hi\"", "c"]);
+        assert_eq!(name_parts("plain"), ["plain"]);
+    }
+}

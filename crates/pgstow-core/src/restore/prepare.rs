@@ -1,0 +1,246 @@
+//! Reads the backup, looks at the target, asks the guards, plans. Changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::clear::{self, Cover, Survey};
+use super::plan::{self, Input};
+use super::selection::{self, Carried, Chosen, Graph, TableName};
+use super::session::Session;
+use super::target::{self, TargetState};
+use super::{Parts, Planned, Prepared, RestoreOptions, guards};
+use crate::archive::{self, Entry};
+use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
+use crate::postgres::Connection;
+use crate::postgres::identifier::display_name;
+use crate::repository::Repository;
+use crate::repository::format::header::Header;
+use crate::repository::format::manifest::{Manifest, Selection, TableData};
+
+/// File of a backup's folder that holds the schema archive.
+const ARCHIVE: &str = "schema.dump";
+/// Tables asked about in one statement.
+const BATCH: usize = 200;
+
+/// # Errors
+/// As [`super::prepare`].
+pub(super) fn prepare<'r>(
+    repository: &'r Repository,
+    header: &Header,
+    options: &RestoreOptions,
+    interrupt: &Interrupt,
+) -> Result<Prepared<'r>> {
+    interrupt.check()?;
+    let manifest = repository.manifest(header)?;
+    let catalog = repository.catalog(&manifest)?;
+    let parts = guards::parts(manifest.selection.sections, options.sections)?;
+    let entries = if parts.definitions {
+        archive::read(&repository.file(&manifest, ARCHIVE)?)
+            .map_err(|error| error.context(&manifest.backup))?
+    } else {
+        Vec::new()
+    };
+    if parts.rows {
+        check_objects(repository, &manifest, interrupt)?;
+    }
+    let mut session = Session::open(&options.connection, interrupt)?;
+    let target = target::read(&mut session.connection).map_err(Error::from)?;
+    session.login.clone_from(&target.login);
+    guards::check_server(&manifest, &target)?;
+
+    let graph = Graph::new(&entries);
+    let carried = carried(&manifest);
+    let mut chosen = selection::choose(&graph, &carried);
+    leave_out_default_privileges(&graph, &mut chosen, &target);
+    let (cover, tables, empty_tables) = if parts.definitions {
+        (check_definitions(&graph, &chosen, &carried, &manifest, &target, options, parts)?, Vec::new(), false)
+    } else {
+        check_rows(&mut session.connection, &manifest, &target, options.clean)?
+    };
+    let survey = match &cover {
+        Some(cover) => {
+            let survey = clear::survey(&mut session.connection, cover).map_err(Error::from)?;
+            survey.check()?;
+            survey
+        }
+        None => Survey::default(),
+    };
+    let (mut plan, steps) = plan::make(Input {
+        manifest: &manifest,
+        catalog: &catalog,
+        graph: &graph,
+        chosen: &chosen,
+        target: &target,
+        parts,
+        sessions: options.jobs.clamp(1, 64),
+        cover,
+        empty_tables,
+        carried,
+        tables,
+    });
+    plan.drop = survey.counts();
+    plan.drop_rows = survey.rows;
+    plan.dropped = survey.doomed.into_iter().map(|doomed| doomed.name).collect();
+    let (checksums, lock_timeout) = (options.checksums, options.lock_timeout);
+    let planned =
+        Planned { repository, manifest, catalog, entries, target, checksums, lock_timeout, plan, steps };
+    Ok(Prepared { planned, session })
+}
+
+fn check_objects(repository: &Repository, manifest: &Manifest, interrupt: &Interrupt) -> Result<()> {
+    let mut used: BTreeMap<usize, String> = BTreeMap::new();
+    let tables = manifest.tables.iter();
+    let chunks = tables
+        .flat_map(|table| table.chunks.iter().map(|chunk| (chunk, display_name(&table.schema, &table.name))));
+    let objects = manifest.large_objects.chunks.iter().map(|chunk| (chunk, "large objects".to_owned()));
+    for (chunk, whose) in chunks.chain(objects) {
+        let index = usize::try_from(chunk.object).unwrap_or(usize::MAX);
+        used.entry(index).or_insert(whose);
+    }
+    for (index, whose) in used {
+        interrupt.check()?;
+        let object = manifest.objects.get(index);
+        object
+            .ok_or_else(|| Error::failed(format!("the manifest has no object {index}")))
+            .and_then(|object| repository.check_object(object))
+            .map_err(|error| {
+                error
+                    .context(format!("rows of {whose}"))
+                    .hint("nothing was changed; `pgstow verify` lists all damage of this backup")
+            })?;
+    }
+    Ok(())
+}
+
+fn carried(manifest: &Manifest) -> Carried {
+    let Selection { tables, exclude_tables, .. } = &manifest.selection;
+    let names: BTreeSet<TableName> =
+        manifest.tables.iter().map(|table| (table.schema.clone(), table.name.clone())).collect();
+    match (tables.is_empty(), exclude_tables.is_empty()) {
+        (true, true) => Carried::Everything,
+        (true, false) => Carried::AllBut(names),
+        (false, _) => Carried::Only(names),
+    }
+}
+
+/// Default privileges of roles that the login cannot act as would only fail.
+fn leave_out_default_privileges(graph: &Graph<'_>, chosen: &mut Chosen, target: &TargetState) {
+    let mut lost: BTreeMap<String, usize> = BTreeMap::new();
+    chosen.entries.retain(|&index| {
+        let entry = &graph.entries[index];
+        let role = entry.owner.as_deref().unwrap_or_default();
+        let kept = entry.kind != "DEFAULT ACL" || target.roles.get(role) == Some(&true);
+        if !kept {
+            *lost.entry(role.to_owned()).or_default() += 1;
+        }
+        kept
+    });
+    for (role, count) in lost {
+        let reason = if target.roles.contains_key(&role) {
+            format!("{} may not act as it", target.login)
+        } else {
+            "the target has no such role".to_owned()
+        };
+        let noun = if count == 1 { "default privilege" } else { "default privileges" };
+        chosen.remarks.push(format!("{count} {noun} of role {role} cannot be restored: {reason}"));
+    }
+}
+
+/// Guards of a restore that creates objects; what is to be cleared, if anything.
+fn check_definitions(
+    graph: &Graph<'_>,
+    chosen: &Chosen,
+    carried: &Carried,
+    manifest: &Manifest,
+    target: &TargetState,
+    options: &RestoreOptions,
+    parts: Parts,
+) -> Result<Option<Cover>> {
+    let entries: Vec<&Entry> = chosen.entries.iter().map(|&index| &graph.entries[index]).collect();
+    let of_kind = |kind: &'static str| entries.iter().filter(move |entry| entry.kind == kind);
+    guards::check_extensions(of_kind("EXTENSION").map(|entry| entry.tag.as_str()), target)?;
+    let is_empty = guards::contents(&target.inventory, target).next().is_none();
+    if !is_empty && !options.clean {
+        guards::check_empty(target)?;
+    }
+    let new_schemas: Vec<&str> = of_kind("SCHEMA")
+        .map(|entry| entry.tag.as_str())
+        .filter(|schema| !target.schemas.contains_key(*schema))
+        .collect();
+    let used: BTreeSet<&str> = entries
+        .iter()
+        .filter(|entry| matches!(entry.kind.as_str(), "TABLE" | "VIEW" | "FUNCTION" | "TYPE" | "SEQUENCE"))
+        .filter_map(|entry| entry.schema.as_deref())
+        .collect();
+    guards::check_rights(&new_schemas, &used.into_iter().collect::<Vec<_>>(), target)?;
+    if is_empty {
+        return Ok(None);
+    }
+    let large_objects = if parts.rows {
+        manifest.large_objects.list.iter().map(|object| object.oid).collect()
+    } else {
+        BTreeSet::new()
+    };
+    Ok(Some(Cover::new(graph, chosen, carried, large_objects)))
+}
+
+/// Guards of a restore that only loads rows; what is cleared, in which order tables are loaded,
+/// and whether they are emptied first.
+fn check_rows(
+    connection: &mut Connection,
+    manifest: &Manifest,
+    target: &TargetState,
+    clean: bool,
+) -> Result<(Option<Cover>, Vec<TableName>, bool)> {
+    guards::check_existing(manifest, target)?;
+    let order = guards::loading_order(manifest, target)?;
+    let filled = if clean { Vec::new() } else { filled_tables(connection, manifest)? };
+    let taken: BTreeSet<u32> = manifest
+        .large_objects
+        .list
+        .iter()
+        .map(|object| object.oid)
+        .filter(|oid| target.large_objects.contains(oid))
+        .collect();
+    if let Some(first) = filled.first() {
+        let more = if filled.len() > 1 { format!(" and {} more", filled.len() - 1) } else { String::new() };
+        return Err(Error::refused(format!("table {first}{more} of {} holds rows", target.target))
+            .why("rows are only loaded into empty tables")
+            .hint("--clean empties the tables first, in the same transaction"));
+    }
+    if !clean && let Some(oid) = taken.first() {
+        return Err(Error::refused(format!("large object {oid} exists at {}", target.target))
+            .hint("--clean replaces it, in the same transaction"));
+    }
+    let cover = (!taken.is_empty()).then(|| Cover {
+        tables: Some(BTreeSet::new()),
+        large_objects: taken,
+        ..Cover::default()
+    });
+    Ok((cover, order, clean))
+}
+
+/// Tables that would be loaded and hold rows.
+fn filled_tables(connection: &mut Connection, manifest: &Manifest) -> Result<Vec<String>> {
+    let groups = super::contents::groups(manifest.tables.iter().filter(|table| guards::has_rows(table)));
+    let ordinary: Vec<_> = groups
+        .iter()
+        .filter(|group| group.tables.iter().all(|table| table.data == TableData::Carried))
+        .collect();
+    let mut filled = Vec::new();
+    for batch in ordinary.chunks(BATCH) {
+        let questions: Vec<String> = batch
+            .iter()
+            .enumerate()
+            .map(|(index, group)| format!("SELECT {index} WHERE EXISTS (SELECT {})", group.from()))
+            .collect();
+        let rows = connection.query(&questions.join(" UNION ALL ")).map_err(Error::from)?;
+        for row in rows.iter() {
+            let index: u32 = row.get(0).map_err(Error::from)?;
+            if let Some(group) = batch.get(index as usize) {
+                filled.push(display_name(&group.name.0, &group.name.1));
+            }
+        }
+    }
+    Ok(filled)
+}

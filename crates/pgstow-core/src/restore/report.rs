@@ -1,0 +1,60 @@
+//! Makes the receipt of a restore.
+
+use super::Planned;
+use super::journal::Journal;
+use super::verify::Verified;
+use crate::error::Error;
+use crate::repository::format::FORMAT_VERSION;
+use crate::repository::format::receipt::{Outcome, Receipt};
+
+/// The receipt of a restore that came to its end.
+pub(super) fn receipt(
+    planned: &Planned<'_>,
+    journal: &Journal,
+    verified: Verified,
+    started_at: jiff::Timestamp,
+) -> Receipt {
+    let mut remarks = planned.plan.remarks.clone();
+    remarks.extend(journal.problems());
+    remarks.extend(journal.remarks());
+    remarks.extend(verified.differences);
+    let mut seen = std::collections::BTreeSet::new();
+    remarks.retain(|remark| seen.insert(remark.clone()));
+    let equal = remarks.is_empty() && verified.lines.iter().all(|line| line.equal);
+    Receipt {
+        format_version: FORMAT_VERSION,
+        backup: planned.manifest.backup.clone(),
+        target: planned.target.target.clone(),
+        started_at,
+        finished_at: jiff::Timestamp::now(),
+        outcome: if equal { Outcome::Equal } else { Outcome::Differs },
+        checksums: planned.checksums,
+        lines: verified.lines,
+        remarks,
+    }
+}
+
+/// The receipt of a restore that failed.
+pub(super) fn failure(
+    planned: &Planned<'_>,
+    journal: &Journal,
+    error: &Error,
+    started_at: jiff::Timestamp,
+) -> Receipt {
+    let mut remarks = vec![match error.reason() {
+        Some(reason) => format!("{error}: {reason}"),
+        None => error.to_string(),
+    }];
+    remarks.extend(journal.problems());
+    Receipt {
+        format_version: FORMAT_VERSION,
+        backup: planned.manifest.backup.clone(),
+        target: planned.target.target.clone(),
+        started_at,
+        finished_at: jiff::Timestamp::now(),
+        outcome: Outcome::Failed,
+        checksums: planned.checksums,
+        lines: Vec::new(),
+        remarks,
+    }
+}

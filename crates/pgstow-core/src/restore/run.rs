@@ -1,0 +1,500 @@
+//! Carries a planned restore out, step by step.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use super::data::Load;
+use super::definitions::Replay;
+use super::entry::Surroundings;
+use super::journal::Journal;
+use super::plan::Steps;
+use super::privileges::{Reconciled, Reconciliation};
+use super::reconcile::{Object, complete, object, object_of, objects};
+use super::selection::{Carried, Graph, TableName};
+use super::session::{Session, describe};
+use super::verify::{Verification, Verified};
+use super::{Planned, RestoreReport, clear, finish, large_objects, report};
+use crate::error::{Error, ErrorKind, Result};
+use crate::interrupt::Interrupt;
+use crate::inventory::ObjectKind;
+use crate::monitor::{Event, Monitor};
+use crate::postgres::identifier::{quote_identifier, quote_qualified};
+use crate::repository::format::manifest::Sequence;
+
+/// Statements on tables up to this size are sent together.
+const LIGHT_BYTES: u64 = 8 << 20;
+
+/// # Errors
+/// As [`super::Prepared::apply`].
+pub(super) fn apply(
+    planned: &Planned<'_>,
+    session: Session,
+    monitor: &dyn Monitor,
+    interrupt: &Interrupt,
+) -> Result<RestoreReport> {
+    let started_at = jiff::Timestamp::now();
+    let journal = Journal::default();
+    let (target, server) = (&planned.target.target, planned.target.server());
+    monitor.event(Event::Connected { endpoint: target, server: &server });
+    monitor.event(Event::Planned { tables: planned.plan.load_tables, bytes: planned.plan.load_bytes });
+    let run = Run {
+        planned,
+        steps: &planned.steps,
+        graph: Graph::new(&planned.entries),
+        journal: &journal,
+        monitor,
+        interrupt,
+        begun: Instant::now(),
+    };
+    let result =
+        if planned.steps.atomic { run.in_one_transaction(session) } else { run.in_parallel(session) };
+    match result {
+        Ok((verified, seconds)) => {
+            let receipt = report::receipt(planned, &journal, verified, started_at);
+            let receipt_path = planned.repository.store_receipt(&receipt)?;
+            Ok(RestoreReport { receipt, receipt_path, seconds })
+        }
+        Err(error) => {
+            // The failure counts; a receipt that cannot be stored must not hide it.
+            let receipt = report::failure(planned, &journal, &error, started_at);
+            let _ = planned.repository.store_receipt(&receipt);
+            Err(error)
+        }
+    }
+}
+
+struct Run<'a> {
+    planned: &'a Planned<'a>,
+    steps: &'a Steps,
+    graph: Graph<'a>,
+    journal: &'a Journal,
+    monitor: &'a dyn Monitor,
+    interrupt: &'a Interrupt,
+    begun: Instant,
+}
+
+impl<'a> Run<'a> {
+    fn phase(&self, name: &str) -> Result<()> {
+        self.monitor.event(Event::Phase { name });
+        self.interrupt.check()
+    }
+
+    /// Everything in one transaction; whatever goes wrong takes all of it back.
+    fn in_one_transaction(&self, session: Session) -> Result<(Verified, f64)> {
+        let mut sessions = vec![session];
+        let result = self.atomically(&mut sessions);
+        match result {
+            Ok((verified, seconds)) => {
+                if self.steps.parts.rows {
+                    self.analyze_restored(&mut sessions);
+                }
+                Ok((verified, seconds))
+            }
+            Err(error) => {
+                if let Some(session) = sessions.first_mut() {
+                    // A session that is lost has rolled back by itself.
+                    let _ = session.connection.execute("ROLLBACK");
+                }
+                Err(error.hint("the target is as it was: the transaction was rolled back"))
+            }
+        }
+    }
+
+    /// The restore is committed by now: what goes wrong here costs speed only.
+    fn analyze_restored(&self, sessions: &mut [Session]) {
+        let analyzed =
+            self.phase("analyze").and_then(|()| finish::analyze(sessions, &self.loaded(), self.journal));
+        if let Err(error) = analyzed {
+            self.journal
+                .remark(format!("the planner's statistics were not collected ({error}): run ANALYZE"));
+        }
+    }
+
+    fn atomically(&self, sessions: &mut [Session]) -> Result<(Verified, f64)> {
+        self.lead(sessions)?.connection.execute("BEGIN").map_err(Error::from)?;
+        self.lead(sessions)?.atomic = true;
+        if self.planned.target.may_replicate {
+            // Silences triggers on rows, and event triggers of the target that would change what
+            // is created.
+            let silence = "SET LOCAL session_replication_role = replica";
+            self.lead(sessions)?.unit(silence).map_err(Error::from)?;
+        }
+        if let Some(cover) = &self.steps.cover {
+            self.phase("clear")?;
+            let session = self.lead(sessions)?;
+            let survey = clear::survey(&mut session.connection, cover).map_err(Error::from)?;
+            survey.check()?;
+            clear::drop_all(session, cover, &survey, self.planned.lock_timeout)?;
+        }
+        let (reconciled, covered) = self.restore(sessions)?;
+        let seconds = self.begun.elapsed().as_secs_f64();
+        let verified = self.verify(sessions, reconciled.as_ref(), &covered)?;
+        if verified.is_serious {
+            let mut error = Error::failed("the restored target differs from the backup");
+            error = error.why(verified.differences.join("; "));
+            return Err(error);
+        }
+        let session = self.lead(sessions)?;
+        session.atomic = false;
+        session
+            .connection
+            .execute("COMMIT")
+            .map_err(|error| Error::failed("the transaction could not be committed").why(describe(&error)))?;
+        Ok((verified, seconds))
+    }
+
+    /// On several sessions, each statement for itself.
+    fn in_parallel(&self, session: Session) -> Result<(Verified, f64)> {
+        let result = self.openly(session);
+        result.map_err(|error| {
+            let again = format!(
+                "the target is incomplete; start over with: pgstow restore {} --to … --clean",
+                self.planned.manifest.backup
+            );
+            match error.kind() {
+                ErrorKind::Interrupted => error.why("objects and rows restored so far stay").hint(again),
+                _ => error.hint(again),
+            }
+        })
+    }
+
+    fn openly(&self, mut session: Session) -> Result<(Verified, f64)> {
+        session.ease()?;
+        let mut sessions = vec![session];
+        self.add_sessions(&mut sessions)?;
+        let (reconciled, covered) = self.restore(&mut sessions)?;
+        if self.steps.parts.rows {
+            self.phase("analyze")?;
+            finish::analyze(&mut sessions, &self.loaded(), self.journal)?;
+        }
+        finish::make_durable(self.lead(&mut sessions)?).map_err(Error::from)?;
+        let seconds = self.begun.elapsed().as_secs_f64();
+        let verified = self.verify(&mut sessions, reconciled.as_ref(), &covered)?;
+        Ok((verified, seconds))
+    }
+
+    fn add_sessions(&self, sessions: &mut Vec<Session>) -> Result<()> {
+        while sessions.len() < self.steps.sessions {
+            match self.lead(sessions)?.sibling() {
+                Ok(sibling) => sessions.push(sibling),
+                Err(error) if error.kind() == ErrorKind::Failed => {
+                    let message = format!("going on with {} sessions: {error}", sessions.len());
+                    self.monitor.event(Event::Warning { message: &message });
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn lead<'s>(&self, sessions: &'s mut [Session]) -> Result<&'s mut Session> {
+        sessions.first_mut().ok_or_else(|| Error::failed("there is no session with the target"))
+    }
+
+    /// Definitions, rows, the rest of the definitions, privileges; the same order for both ways.
+    fn restore(&self, sessions: &mut [Session]) -> Result<(Option<Reconciled>, BTreeSet<Object>)> {
+        let target = &self.planned.target;
+        let new_methods: BTreeSet<&str> = self
+            .graph
+            .entries
+            .iter()
+            .filter(|entry| entry.kind == "ACCESS METHOD")
+            .map(|entry| entry.tag.as_str())
+            .collect();
+        let replay = Replay {
+            graph: &self.graph,
+            owners: &self.steps.owners,
+            surroundings: Surroundings {
+                has_tablespace: &|name| target.tablespaces.contains(name),
+                has_access_method: &|name| target.access_methods.contains(name) || new_methods.contains(name),
+                has_schema: &|name| target.schemas.contains_key(name),
+            },
+            journal: self.journal,
+            monitor: self.monitor,
+            keep_existing: self.steps.cover.is_some() && self.steps.carried != Carried::Everything,
+            unowned: Mutex::new(Vec::new()),
+        };
+        let parts = self.steps.parts;
+        if parts.definitions {
+            self.phase("definitions")?;
+            replay.in_order(self.lead(sessions)?, &self.steps.phases.before, &|_| true)?;
+            self.own_public(self.lead(sessions)?)?;
+        }
+        if parts.rows {
+            self.phase("rows")?;
+            self.load(sessions)?;
+        }
+        if parts.definitions {
+            self.phase("indexes and constraints")?;
+            let sizes = self.sizes();
+            let bytes = |name: &TableName| sizes.get(name).copied().unwrap_or(0);
+            if let [only] = &mut *sessions {
+                let is_light = |index: usize| self.bytes_below(index, &bytes) <= LIGHT_BYTES;
+                replay.in_order(only, &self.steps.phases.after, &is_light)?;
+            } else {
+                replay.at_once(sessions, &self.steps.phases.after, &bytes)?;
+            }
+        }
+        if parts.rows {
+            self.phase("sequences")?;
+            self.set_sequences(self.lead(sessions)?)?;
+        }
+        let mut reconciled = None;
+        let covered = self.covered();
+        if !covered.is_empty() {
+            self.phase("privileges")?;
+            reconciled = Some(self.reconcile(self.lead(sessions)?, &replay, &covered)?);
+        }
+        if parts.rows {
+            self.phase("materialized views")?;
+            let populated = self.populated();
+            finish::materialized_views(self.lead(sessions)?, &populated, self.journal, self.monitor)?;
+        }
+        if parts.definitions && !self.steps.phases.late.is_empty() {
+            self.phase("publications and event triggers")?;
+            replay.in_order(self.lead(sessions)?, &self.steps.phases.late, &|_| false)?;
+        }
+        Ok((reconciled, covered))
+    }
+
+    /// The schema public exists everywhere, so an archive has no entry for its usual owner.
+    fn own_public(&self, session: &mut Session) -> Result<()> {
+        let owner = |items: &[crate::inventory::Item]| {
+            let public = items.iter().find(|item| item.kind == ObjectKind::Schema && item.name == "public");
+            public.and_then(|item| item.owner.clone())
+        };
+        let in_archive =
+            self.graph.entries.iter().any(|entry| entry.kind == "SCHEMA" && entry.tag == "public");
+        let wanted = owner(&self.planned.catalog.inventory.items);
+        let found = owner(&self.planned.target.inventory.items);
+        let (Some(wanted), Some(found)) = (wanted, found) else { return Ok(()) };
+        if wanted == found || in_archive || self.steps.carried != Carried::Everything {
+            return Ok(());
+        }
+        let statement = format!("ALTER SCHEMA public OWNER TO {}", quote_identifier(&wanted));
+        if let Err(error) = session.unit(&statement) {
+            if super::session::is_fatal(&error) {
+                return Err(error.into());
+            }
+            self.journal.remark(format!("schema public still belongs to {found}: {}", describe(&error)));
+        }
+        Ok(())
+    }
+
+    fn load(&self, sessions: &mut [Session]) -> Result<()> {
+        let planned = self.planned;
+        let load =
+            Load::new(planned.repository, &planned.manifest, self.journal, self.monitor, self.interrupt);
+        if self.steps.parts.definitions {
+            if !planned.manifest.large_objects.list.is_empty() {
+                large_objects::restore(self.lead(sessions)?, &load, &self.steps.owners)?;
+            }
+            return load.tables(sessions, &self.skipped());
+        }
+        let session = self.lead(sessions)?;
+        if self.steps.empty_tables {
+            self.empty_tables(session)?;
+        }
+        large_objects::restore(session, &load, &self.steps.owners)?;
+        if planned.target.may_replicate {
+            load.tables(sessions, &BTreeSet::new())
+        } else {
+            load.tables_in_order(session, &self.steps.tables)
+        }
+    }
+
+    fn empty_tables(&self, session: &mut Session) -> Result<()> {
+        let tables: BTreeSet<TableName> = self
+            .planned
+            .manifest
+            .tables
+            .iter()
+            .filter(|table| table.data == crate::repository::format::manifest::TableData::Carried)
+            .map(super::guards::load_target)
+            .collect();
+        if tables.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<String> = tables.iter().map(|(schema, name)| quote_qualified(schema, name)).collect();
+        let statement = format!("TRUNCATE TABLE {}", names.join(", "));
+        session.unit(&statement).map_err(|error| {
+            Error::failed("the tables could not be emptied")
+                .why(describe(&error))
+                .hint("tables that refer to them must be part of the backup, or hold no such foreign key")
+        })
+    }
+
+    /// Tables whose rows cannot be loaded, because their definition is not replayed or failed.
+    fn skipped(&self) -> BTreeSet<TableName> {
+        let chosen: BTreeSet<usize> = self.steps.phases.before.iter().copied().collect();
+        let entries = self.graph.entries.iter().enumerate();
+        let mut skipped: BTreeSet<TableName> = entries
+            .filter(|(index, entry)| {
+                entry.kind == "TABLE" && (!chosen.contains(index) || self.journal.has_failed(*index))
+            })
+            .filter_map(|(_, entry)| Some((entry.schema.clone()?, entry.tag.clone())))
+            .collect();
+        let through: Vec<TableName> = self
+            .planned
+            .manifest
+            .tables
+            .iter()
+            .filter(|table| table.load_through.as_ref().is_some_and(|root| skipped.contains(root)))
+            .map(|table| (table.schema.clone(), table.name.clone()))
+            .collect();
+        skipped.extend(through);
+        skipped
+    }
+
+    /// Bytes of the tables that an entry depends on directly.
+    fn bytes_below(&self, index: usize, bytes: &dyn Fn(&TableName) -> u64) -> u64 {
+        let tables = self.graph.dependencies(index).map(|other| &self.graph.entries[other]);
+        let names = tables.filter(|entry| entry.kind == "TABLE");
+        names.filter_map(|entry| Some(bytes(&(entry.schema.clone()?, entry.tag.clone())))).sum()
+    }
+
+    fn sizes(&self) -> BTreeMap<TableName, u64> {
+        let tables = self.planned.manifest.tables.iter();
+        tables.map(|table| ((table.schema.clone(), table.name.clone()), table.bytes)).collect()
+    }
+
+    /// Tables that COPY loaded, for ANALYZE.
+    fn loaded(&self) -> Vec<TableName> {
+        let tables = self.planned.manifest.tables.iter();
+        let skipped = if self.steps.parts.definitions { self.skipped() } else { BTreeSet::new() };
+        tables
+            .map(|table| (table.schema.clone(), table.name.clone()))
+            .filter(|name| !skipped.contains(name))
+            .collect()
+    }
+
+    /// Relations whose definitions are replayed.
+    fn chosen(&self) -> BTreeSet<TableName> {
+        self.steps
+            .phases
+            .before
+            .iter()
+            .map(|&index| &self.graph.entries[index])
+            .filter(|entry| matches!(entry.kind.as_str(), "TABLE" | "SEQUENCE" | "MATERIALIZED VIEW"))
+            .filter_map(|entry| Some((entry.schema.clone()?, entry.tag.clone())))
+            .collect()
+    }
+
+    fn set_sequences(&self, session: &mut Session) -> Result<()> {
+        let all = &self.planned.manifest.sequences;
+        let creates_all = self.steps.parts.definitions && self.steps.cover.is_none();
+        let wanted: Vec<Sequence> = match (&self.steps.carried, creates_all) {
+            (Carried::Everything, _) => all.clone(),
+            (Carried::AllBut(_), _) if self.steps.parts.definitions => self.chosen_sequences(),
+            (_, true) => self.chosen_sequences(),
+            (Carried::Only(tables) | Carried::AllBut(tables), false) => {
+                let owned = finish::sequences_of(&mut session.connection, tables).map_err(Error::from)?;
+                let is_owned =
+                    |sequence: &&Sequence| owned.contains(&(sequence.schema.clone(), sequence.name.clone()));
+                all.iter().filter(is_owned).cloned().collect()
+            }
+        };
+        finish::sequences(session, &wanted, self.journal)
+    }
+
+    /// Positions of the sequences whose definitions are replayed.
+    fn chosen_sequences(&self) -> Vec<Sequence> {
+        let chosen = self.chosen();
+        let is_chosen =
+            |sequence: &&Sequence| chosen.contains(&(sequence.schema.clone(), sequence.name.clone()));
+        self.planned.manifest.sequences.iter().filter(is_chosen).cloned().collect()
+    }
+
+    fn populated(&self) -> BTreeSet<TableName> {
+        let views = self.planned.manifest.materialized_views.iter().filter(|view| view.populated);
+        let names = views.map(|view| (view.schema.clone(), view.name.clone()));
+        match (&self.steps.carried, self.steps.parts.definitions) {
+            (Carried::Everything, _) | (Carried::AllBut(_), false) => names.collect(),
+            (Carried::Only(_), false) => BTreeSet::new(),
+            (_, true) => {
+                let chosen = self.chosen();
+                names.filter(|name| chosen.contains(name)).collect()
+            }
+        }
+    }
+
+    /// Objects whose privileges are made equal: all of the backup's, or those that this restore
+    /// makes.
+    fn covered(&self) -> BTreeSet<Object> {
+        let inventory = &self.planned.catalog.inventory;
+        let parts = self.steps.parts;
+        let is_restored = |(target, _): &Object| {
+            if target == "LARGE OBJECT" { parts.rows } else { parts.definitions }
+        };
+        if self.steps.carried == Carried::Everything {
+            let held = inventory.privileges.iter().filter(|held| held.target != "DATABASE").map(object);
+            return objects(inventory).into_iter().chain(held).filter(is_restored).collect();
+        }
+        let before = objects(&self.planned.target.inventory);
+        let chosen = self.chosen();
+        let items = inventory.items.iter().filter_map(|item| Some((object_of(item.kind, &item.name)?, item)));
+        items
+            .filter(|(object, item)| {
+                let name = super::plan::name_parts(&item.name);
+                let is_chosen = matches!(name.as_slice(), [schema, name]
+                    if chosen.contains(&(schema.clone(), name.clone())));
+                is_chosen || !before.contains(object)
+            })
+            .map(|(object, _)| object)
+            .filter(is_restored)
+            .collect()
+    }
+
+    fn reconcile(
+        &self,
+        session: &mut Session,
+        replay: &Replay<'_>,
+        covered: &BTreeSet<Object>,
+    ) -> Result<Reconciled> {
+        let planned = self.planned;
+        let reconciliation = Reconciliation {
+            privileges: &complete(&planned.catalog.inventory),
+            covered: covered.clone(),
+            own: objects(&planned.catalog.inventory),
+            owners: &self.steps.owners,
+            roles: &planned.target.roles,
+            source_version: planned.manifest.source.server_version_num,
+            target_version: planned.target.version,
+        };
+        let mut reconciled = reconciliation.run(session, self.journal)?;
+        let waiting = !replay.unowned.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+        if waiting {
+            replay.owners_again(session)?;
+            reconciled = reconciliation.run(session, self.journal)?;
+        }
+        for remark in reconciled.expected.remarks() {
+            self.journal.remark(remark);
+        }
+        Ok(reconciled)
+    }
+
+    fn verify(
+        &self,
+        sessions: &mut [Session],
+        reconciled: Option<&Reconciled>,
+        covered: &BTreeSet<Object>,
+    ) -> Result<Verified> {
+        self.phase("verification")?;
+        let planned = self.planned;
+        let chosen = self.chosen();
+        let verification = Verification {
+            repository: planned.repository,
+            manifest: &planned.manifest,
+            catalog: &planned.catalog,
+            steps: self.steps,
+            before: &planned.target,
+            chosen: &chosen,
+            reconciled,
+            covered,
+            checksums: planned.checksums,
+        };
+        verification.run(sessions)
+    }
+}

@@ -1,0 +1,186 @@
+//! A session with the target, and what a failed statement means for the rest of the restore.
+
+use crate::error::Result;
+use crate::interrupt::Interrupt;
+use crate::postgres::session::{Purpose, pin};
+use crate::postgres::{Connection, ConnectionSettings, QueryError};
+
+/// Statements of [`Session::each`] in one message.
+const BATCH: usize = 100;
+
+/// A session that works on the target.
+pub(super) struct Session {
+    pub(super) connection: Connection,
+    /// Whether everything happens in one transaction, so that each unit needs a savepoint.
+    pub(super) atomic: bool,
+    /// The role it acts as.
+    pub(super) login: String,
+    pub(super) interrupt: Interrupt,
+}
+
+impl Session {
+    /// Connects, pins the settings of a restore.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub(super) fn open(settings: &ConnectionSettings, interrupt: &Interrupt) -> Result<Self> {
+        let mut connection = Connection::open(settings, interrupt)?;
+        pin_for_restore(&mut connection)?;
+        let login = settings.user.clone();
+        Ok(Self { connection, atomic: false, login, interrupt: interrupt.clone() })
+    }
+
+    /// Another session with the same server. It does not wait for disk at each commit: only the
+    /// last commit of a restore does, and it covers all before it.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub(super) fn sibling(&self) -> Result<Self> {
+        let mut sibling = Self::open(self.connection.settings(), &self.interrupt)?;
+        sibling.login.clone_from(&self.login);
+        sibling.ease()?;
+        Ok(sibling)
+    }
+
+    /// Settings that make loading faster and change no result.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub(super) fn ease(&mut self) -> Result<()> {
+        let statement = "SET synchronous_commit = off; \
+             SELECT pg_catalog.set_config('maintenance_work_mem', '256MB', false) \
+             FROM pg_catalog.pg_settings WHERE name = 'maintenance_work_mem' AND setting::pg_catalog.int8 < 262144";
+        self.connection.execute(statement)?;
+        Ok(())
+    }
+
+    /// Runs statements that belong together: all of them take effect, or none.
+    ///
+    /// # Errors
+    /// The server's; the session can go on unless [`is_fatal`].
+    pub(super) fn unit(&mut self, statements: &str) -> Result<(), QueryError> {
+        if !self.atomic {
+            // One message is one transaction.
+            return self.connection.execute(statements).map(drop);
+        }
+        self.guarded(|connection| connection.execute(statements).map(drop))
+    }
+
+    /// Runs one statement for each item, many in one message where all goes well. A failure is the
+    /// item's own; `failed` decides whether it ends the run.
+    ///
+    /// # Errors
+    /// Those of `failed`, and what makes it impossible to go on.
+    pub(super) fn each<T>(
+        &mut self,
+        items: &[T],
+        statement: impl Fn(&T) -> String,
+        mut failed: impl FnMut(&mut Self, &T, &QueryError) -> Result<()>,
+    ) -> Result<()> {
+        for batch in items.chunks(BATCH) {
+            self.interrupt.check()?;
+            let message: String = batch.iter().map(|item| statement(item) + ";\n").collect();
+            match self.unit(&message) {
+                Ok(()) => {}
+                Err(error) if is_fatal(&error) => return Err(error.into()),
+                Err(_) => {
+                    for item in batch {
+                        match self.unit(&statement(item)) {
+                            Ok(()) => {}
+                            Err(error) if is_fatal(&error) => return Err(error.into()),
+                            Err(error) => failed(self, item, &error)?,
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs `work` so that its failure leaves no trace and the session can go on: in a savepoint of
+    /// the one transaction, or in a transaction of its own.
+    ///
+    /// # Errors
+    /// Those of `work`, or of the server.
+    pub(super) fn guarded<T, E: From<QueryError>>(
+        &mut self,
+        work: impl FnOnce(&mut Connection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        if self.atomic {
+            let undo = "ROLLBACK TO SAVEPOINT pgstow; RELEASE SAVEPOINT pgstow";
+            self.between(["SAVEPOINT pgstow", "RELEASE SAVEPOINT pgstow", undo], work)
+        } else {
+            self.between(["BEGIN", "COMMIT", "ROLLBACK"], work)
+        }
+    }
+
+    /// Runs `work` in a transaction of its own; in an atomic restore in the one transaction, which
+    /// a failure ends. Without savepoints, which become slow by the thousand.
+    ///
+    /// # Errors
+    /// Those of `work`, or of the server.
+    pub(super) fn transaction<T, E: From<QueryError>>(
+        &mut self,
+        work: impl FnOnce(&mut Connection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        if self.atomic { work(&mut self.connection) } else { self.guarded(work) }
+    }
+
+    fn between<T, E: From<QueryError>>(
+        &mut self,
+        [begin, end, undo]: [&str; 3],
+        work: impl FnOnce(&mut Connection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.connection.execute(begin)?;
+        match work(&mut self.connection) {
+            Ok(value) => {
+                self.connection.execute(end)?;
+                Ok(value)
+            }
+            Err(error) => {
+                // A lost session has rolled back by itself; the cause is what counts.
+                let _ = self.connection.execute(undo);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Pins a restore's settings, in the encoding that carries the database's text.
+///
+/// # Errors
+/// The server's.
+pub(super) fn pin_for_restore(connection: &mut Connection) -> Result<(), QueryError> {
+    let encoding = match connection.parameter("server_encoding") {
+        Some("SQL_ASCII") => "SQL_ASCII",
+        _ => "UTF8",
+    };
+    pin(connection, Purpose::Restore, encoding)
+}
+
+/// Whether nothing more can be done: the session is over, or the server lacks a resource or is
+/// shutting down.
+pub(super) fn is_fatal(error: &QueryError) -> bool {
+    if error.is_lost() {
+        return true;
+    }
+    let class = error.code().and_then(|code| code.get(..2));
+    matches!(class, Some("08" | "53" | "57" | "58" | "XX"))
+}
+
+/// Whether trying again may help: our own sessions met in a deadlock, or something else held a
+/// lock for a moment.
+pub(super) fn is_transient(error: &QueryError) -> bool {
+    matches!(error.code(), Some("40P01" | "55P03" | "40001"))
+}
+
+/// The failure in words, without its kind: the server's message, code and hint.
+pub(super) fn describe(error: &QueryError) -> String {
+    match error {
+        QueryError::Server(server) => match &server.hint {
+            Some(hint) => format!("{server} [{}]; {hint}", server.code),
+            None => format!("{server} [{}]", server.code),
+        },
+        other => other.to_string(),
+    }
+}

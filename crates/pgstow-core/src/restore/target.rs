@@ -1,0 +1,220 @@
+//! Looks at the target: what the guards and the plan need to know, read in one go and nothing
+//! changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::selection::TableName;
+use crate::inventory::Inventory;
+use crate::postgres::catalog::inventory;
+use crate::postgres::rows::Rows;
+use crate::postgres::{Connection, QueryError};
+
+/// The target as it was found.
+#[derive(Debug, Clone, Default)]
+pub(super) struct TargetState {
+    /// `host:port/database`.
+    pub(super) target: String,
+    pub(super) database: String,
+    /// Such as `170004`.
+    pub(super) version: u32,
+    /// Such as `17.4`.
+    pub(super) version_text: String,
+    pub(super) encoding: String,
+    /// The role the session acts as.
+    pub(super) login: String,
+    pub(super) is_superuser: bool,
+    pub(super) in_recovery: bool,
+    /// `default_transaction_read_only`.
+    pub(super) read_only: bool,
+    /// CREATE on the database.
+    pub(super) may_create_schemas: bool,
+    /// Schemas, each with whether the login may create in it.
+    pub(super) schemas: BTreeMap<String, bool>,
+    /// Roles, each with whether the login may give objects to it.
+    pub(super) roles: BTreeMap<String, bool>,
+    pub(super) tablespaces: BTreeSet<String>,
+    /// Table access methods.
+    pub(super) access_methods: BTreeSet<String>,
+    /// Installed extensions with version and schema.
+    pub(super) extensions: BTreeMap<String, (String, String)>,
+    /// Extensions that CREATE EXTENSION would find, with their default version.
+    pub(super) available: BTreeMap<String, String>,
+    /// `session_replication_role` may be set.
+    pub(super) may_replicate: bool,
+    pub(super) large_objects: BTreeSet<u32>,
+    pub(super) tables: BTreeMap<TableName, TargetTable>,
+    pub(super) inventory: Inventory,
+}
+
+/// A table of the target.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct TargetTable {
+    /// Columns by name.
+    pub(super) columns: BTreeMap<String, TargetColumn>,
+    /// Triggers of users that would fire while rows are loaded.
+    pub(super) triggers: Vec<String>,
+    /// Tables that its foreign keys refer to.
+    pub(super) references: BTreeSet<TableName>,
+    /// A member of an extension.
+    pub(super) is_member: bool,
+}
+
+/// A column of the target.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct TargetColumn {
+    /// Computed, never loaded.
+    pub(super) generated: bool,
+    /// Neither nullable nor filled by a default.
+    pub(super) required: bool,
+}
+
+impl TargetState {
+    /// Major version.
+    pub(super) fn major(&self) -> u32 {
+        self.version / 10_000
+    }
+
+    /// What users see of the server.
+    pub(super) fn server(&self) -> String {
+        format!("PostgreSQL {}", self.version_text)
+    }
+}
+
+/// Reads the state of the target.
+///
+/// # Errors
+/// The server's.
+pub(super) fn read(connection: &mut Connection) -> Result<TargetState, QueryError> {
+    let version = connection.server_version_num();
+    let mut state = TargetState { version, ..TargetState::default() };
+    read_server(connection, &mut state)?;
+    read_roles(connection, &mut state)?;
+    read_extensions(connection, &mut state)?;
+    read_tables(connection, &mut state)?;
+    for row in connection.query("SELECT oid FROM pg_catalog.pg_largeobject_metadata")?.iter() {
+        state.large_objects.insert(row.get(0)?);
+    }
+    state.inventory = inventory::read(connection)?;
+    Ok(state)
+}
+
+fn read_server(connection: &mut Connection, state: &mut TargetState) -> Result<(), QueryError> {
+    let rows = connection.query(
+        "SELECT pg_catalog.current_database(), pg_catalog.current_setting('server_version'), \
+         pg_catalog.current_setting('server_encoding'), current_user, \
+         pg_catalog.current_setting('is_superuser') = 'on', pg_catalog.pg_is_in_recovery(), \
+         pg_catalog.current_setting('default_transaction_read_only') = 'on', \
+         pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')",
+    )?;
+    let row = rows.only()?;
+    state.database = row.get(0)?;
+    state.target = format!("{}/{}", connection.endpoint(), state.database);
+    state.version_text = row.get(1)?;
+    state.encoding = row.get(2)?;
+    state.login = row.get(3)?;
+    state.is_superuser = row.get(4)?;
+    state.in_recovery = row.get(5)?;
+    state.read_only = row.get(6)?;
+    state.may_create_schemas = row.get(7)?;
+    let schemas = connection.query(
+        "SELECT nspname, pg_catalog.has_schema_privilege(oid, 'CREATE') FROM pg_catalog.pg_namespace \
+         WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'",
+    )?;
+    for row in schemas.iter() {
+        state.schemas.insert(row.get(0)?, row.get(1)?);
+    }
+    state.tablespaces = names(&connection.query("SELECT spcname FROM pg_catalog.pg_tablespace")?)?;
+    state.access_methods =
+        names(&connection.query("SELECT amname FROM pg_catalog.pg_am WHERE amtype = 't'")?)?;
+    let may_replicate = "SELECT pg_catalog.has_parameter_privilege('session_replication_role', 'SET')";
+    state.may_replicate = state.is_superuser
+        || (state.major() >= 15 && connection.query(may_replicate)?.only()?.get::<bool>(0)?);
+    Ok(())
+}
+
+fn read_roles(connection: &mut Connection, state: &mut TargetState) -> Result<(), QueryError> {
+    let right = if state.major() >= 16 { "SET" } else { "MEMBER" };
+    let rows = connection
+        .query(&format!("SELECT rolname, pg_catalog.pg_has_role(oid, '{right}') FROM pg_catalog.pg_roles"))?;
+    for row in rows.iter() {
+        let reachable: bool = row.get(1)?;
+        state.roles.insert(row.get(0)?, reachable || state.is_superuser);
+    }
+    Ok(())
+}
+
+fn read_extensions(connection: &mut Connection, state: &mut TargetState) -> Result<(), QueryError> {
+    let installed = connection.query(
+        "SELECT e.extname, e.extversion, n.nspname FROM pg_catalog.pg_extension e \
+         JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace",
+    )?;
+    for row in installed.iter() {
+        state.extensions.insert(row.get(0)?, (row.get(1)?, row.get(2)?));
+    }
+    let available =
+        connection.query("SELECT name, default_version FROM pg_catalog.pg_available_extensions")?;
+    for row in available.iter() {
+        let version: Option<String> = row.get(1)?;
+        state.available.insert(row.get(0)?, version.unwrap_or_default());
+    }
+    Ok(())
+}
+
+const USER_TABLES: &str =
+    "c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'";
+
+fn read_tables(connection: &mut Connection, state: &mut TargetState) -> Result<(), QueryError> {
+    let tables = connection.query(&format!(
+        "SELECT n.nspname, c.relname, EXISTS (SELECT FROM pg_catalog.pg_depend d \
+         WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e') \
+         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE {USER_TABLES}"
+    ))?;
+    for row in tables.iter() {
+        let table = TargetTable { is_member: row.get(2)?, ..TargetTable::default() };
+        state.tables.insert((row.get(0)?, row.get(1)?), table);
+    }
+    let columns = connection.query(&format!(
+        "SELECT n.nspname, c.relname, a.attname, a.attgenerated <> '', \
+         a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' \
+         FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE a.attnum > 0 AND NOT a.attisdropped AND {USER_TABLES}"
+    ))?;
+    for row in columns.iter() {
+        if let Some(table) = state.tables.get_mut(&(row.get(0)?, row.get(1)?)) {
+            table.columns.insert(row.get(2)?, TargetColumn { generated: row.get(3)?, required: row.get(4)? });
+        }
+    }
+    read_triggers_and_keys(connection, state)
+}
+
+fn read_triggers_and_keys(connection: &mut Connection, state: &mut TargetState) -> Result<(), QueryError> {
+    let triggers = connection.query(&format!(
+        "SELECT n.nspname, c.relname, t.tgname FROM pg_catalog.pg_trigger t \
+         JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') AND t.tgtype & 4 <> 0 AND {USER_TABLES} \
+         ORDER BY t.tgname"
+    ))?;
+    for row in triggers.iter() {
+        if let Some(table) = state.tables.get_mut(&(row.get(0)?, row.get(1)?)) {
+            table.triggers.push(row.get(2)?);
+        }
+    }
+    let keys = connection.query(&format!(
+        "SELECT n.nspname, c.relname, fn.nspname, fc.relname FROM pg_catalog.pg_constraint k \
+         JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         JOIN pg_catalog.pg_class fc ON fc.oid = k.confrelid \
+         JOIN pg_catalog.pg_namespace fn ON fn.oid = fc.relnamespace \
+         WHERE k.contype = 'f' AND NOT (k.condeferrable AND k.condeferred) AND {USER_TABLES}"
+    ))?;
+    for row in keys.iter() {
+        if let Some(table) = state.tables.get_mut(&(row.get(0)?, row.get(1)?)) {
+            table.references.insert((row.get(2)?, row.get(3)?));
+        }
+    }
+    Ok(())
+}
+
+fn names(rows: &Rows) -> Result<BTreeSet<String>, QueryError> {
+    rows.iter().map(|row| row.get(0)).collect()
+}

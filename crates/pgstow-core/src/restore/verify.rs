@@ -1,0 +1,407 @@
+//! Compares the target with the backup after a restore: every kind of object, every privilege,
+//! the rows of every table, and on request their contents.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Mutex, PoisonError};
+
+use super::contents::{Comparison, Finding, Group, different_large_objects, groups};
+use super::finish::relations;
+use super::guards::has_rows;
+use super::plan::{Steps, name_parts};
+use super::privileges::Reconciled;
+use super::reconcile::{Object, complete, object, objects};
+use super::selection::{Carried, TableName};
+use super::session::{Session, describe};
+use super::target::TargetState;
+use crate::error::{Error, Result};
+use crate::inventory::catalog::Catalog;
+use crate::inventory::compare::{Depth, Difference, compare};
+use crate::inventory::{Inventory, Item, ObjectKind};
+use crate::postgres::catalog::inventory;
+use crate::postgres::identifier::display_name;
+use crate::repository::Repository;
+use crate::repository::format::manifest::Manifest;
+use crate::repository::format::receipt::Line;
+
+/// Tables counted by one statement.
+const BATCH: usize = 50;
+/// Differences told one by one.
+const TOLD: usize = 200;
+
+/// What a verification needs besides sessions.
+pub(super) struct Verification<'a> {
+    pub(super) repository: &'a Repository,
+    pub(super) manifest: &'a Manifest,
+    pub(super) catalog: &'a Catalog,
+    pub(super) steps: &'a Steps,
+    /// The target before the restore.
+    pub(super) before: &'a TargetState,
+    /// Tables that this restore creates or fills.
+    pub(super) chosen: &'a BTreeSet<TableName>,
+    pub(super) reconciled: Option<&'a Reconciled>,
+    /// Objects whose privileges were made equal.
+    pub(super) covered: &'a BTreeSet<Object>,
+    pub(super) checksums: bool,
+}
+
+/// What a verification found.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Verified {
+    pub(super) lines: Vec<Line>,
+    /// Every difference in words.
+    pub(super) differences: Vec<String>,
+    /// Some difference was not to be expected, so that an atomic restore is taken back.
+    pub(super) is_serious: bool,
+}
+
+impl Verified {
+    fn differs(&mut self, text: impl Into<String>, serious: bool) {
+        self.differences.push(text.into());
+        self.is_serious |= serious;
+    }
+}
+
+impl Verification<'_> {
+    /// Compares everything.
+    ///
+    /// # Errors
+    /// The server's, when it cannot go on; interruption.
+    pub(super) fn run(&self, sessions: &mut [Session]) -> Result<Verified> {
+        let mut verified = Verified::default();
+        if self.steps.parts.definitions
+            && let Some(session) = sessions.first_mut()
+        {
+            self.compare_objects(session, &mut verified)?;
+        }
+        if self.steps.parts.rows {
+            self.compare_rows(sessions, &mut verified)?;
+        }
+        let more = verified.differences.len().saturating_sub(TOLD);
+        verified.differences.truncate(TOLD);
+        if more > 0 {
+            verified.differences.push(format!("and {more} more differences"));
+        }
+        Ok(verified)
+    }
+
+    fn compare_objects(&self, session: &mut Session, verified: &mut Verified) -> Result<()> {
+        let mut found = inventory::read(&mut session.connection).map_err(Error::from)?;
+        found.privileges = inventory::read_privileges(&mut session.connection).map_err(Error::from)?;
+        let expected = self.expected(&found);
+        let actual = self.actual(found, &expected);
+        let same_major = self.manifest.source.server_version_num / 10_000 == self.before.major();
+        let depth = if same_major { Depth::Definitions } else { Depth::Names };
+        let differences: Vec<Difference> = compare(&expected, &actual, depth)
+            .into_iter()
+            .filter(|difference| !self.is_foreseen(difference, &expected))
+            .collect();
+        let refused = self.reconciled.is_some_and(|reconciled| reconciled.refused > 0);
+        let mut kinds: BTreeSet<ObjectKind> = BTreeSet::new();
+        let mut privileges_differ = false;
+        for difference in &differences {
+            match difference {
+                Difference::MissingPrivilege(_) | Difference::ExtraPrivilege(_) => {
+                    privileges_differ = true;
+                    verified.differs(difference.to_string(), !refused);
+                }
+                Difference::Missing { kind, .. }
+                | Difference::Extra { kind, .. }
+                | Difference::Changed { kind, .. }
+                | Difference::Owner { kind, .. } => {
+                    kinds.insert(*kind);
+                    verified.differs(difference.to_string(), is_serious(*kind, difference));
+                }
+            }
+        }
+        let (wanted, there) = (expected.counts(), actual.counts());
+        let all: BTreeSet<ObjectKind> = wanted.keys().chain(there.keys()).copied().collect();
+        for kind in all {
+            let (expected, found) = (count(&wanted, kind), count(&there, kind));
+            verified.lines.push(Line {
+                what: kind.plural().to_owned(),
+                expected,
+                found,
+                equal: !kinds.contains(&kind),
+            });
+        }
+        verified.lines.push(Line {
+            what: "privileges".to_owned(),
+            expected: expected.privileges.len() as u64,
+            found: actual.privileges.len() as u64,
+            equal: !privileges_differ,
+        });
+        Ok(())
+    }
+
+    /// The backup's inventory as this target can have it.
+    fn expected(&self, found: &Inventory) -> Inventory {
+        let present: BTreeSet<(ObjectKind, &str)> =
+            found.items.iter().map(|item| (item.kind, item.name.as_str())).collect();
+        let owners = &self.steps.owners;
+        // A missing object is told once, not again for each of its privileges.
+        let (own, existing) = (objects(&self.catalog.inventory), objects(found));
+        let is_missing = |object: &Object| own.contains(object) && !existing.contains(object);
+        let items = self.catalog.inventory.items.iter().filter(|item| {
+            let is_large_object = item.kind == ObjectKind::LargeObject
+                || (item.kind == ObjectKind::Comment && item.name.starts_with("large object "));
+            if is_large_object && !self.steps.parts.rows {
+                return false;
+            }
+            match (&self.steps.carried, item.kind) {
+                (Carried::Everything, _) => true,
+                (_, ObjectKind::Table | ObjectKind::Sequence) if self.is_chosen(item) => true,
+                _ => present.contains(&(item.kind, item.name.as_str())) && self.is_ours(item),
+            }
+        });
+        let items = items
+            .cloned()
+            .map(|mut item| {
+                item.owner = item.owner.map(|owner| owners.at_target(&owner).to_owned());
+                item
+            })
+            .collect();
+        let privileges = self
+            .reconciled
+            .map(|reconciled| reconciled.expected.privileges.clone())
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|held| self.covered.contains(&object(held)) && !is_missing(&object(held)))
+            .collect();
+        Inventory { items, privileges }
+    }
+
+    fn is_chosen(&self, item: &Item) -> bool {
+        let mut parts = name_parts(&item.name).into_iter();
+        match (parts.next(), parts.next()) {
+            (Some(schema), Some(name)) => self.chosen.contains(&(schema, name)),
+            _ => false,
+        }
+    }
+
+    /// Whether an object that is there was made by this restore rather than found.
+    fn is_ours(&self, item: &Item) -> bool {
+        !was_there(self.before, item) || self.is_chosen(item)
+    }
+
+    /// What of the target is compared: not what was there before and is none of the backup's.
+    fn actual(&self, found: Inventory, expected: &Inventory) -> Inventory {
+        let wanted: BTreeSet<(ObjectKind, &str)> =
+            expected.items.iter().map(|item| (item.kind, item.name.as_str())).collect();
+        let everything = self.steps.carried == Carried::Everything;
+        let all_privileges = complete(&found);
+        let items = found
+            .items
+            .into_iter()
+            .filter(|item| {
+                wanted.contains(&(item.kind, item.name.as_str())) || (everything && !self.is_left_alone(item))
+            })
+            .collect();
+        let existing = objects(expected);
+        let privileges = all_privileges
+            .into_iter()
+            .filter(|held| self.covered.contains(&object(held)) || existing.contains(&object(held)))
+            .filter(|held| held.target != "DATABASE")
+            .collect();
+        Inventory { items, privileges }
+    }
+
+    fn is_left_alone(&self, item: &Item) -> bool {
+        if item.kind == ObjectKind::DefaultPrivileges || !was_there(self.before, item) {
+            return false;
+        }
+        let schema = name_parts(&item.name).into_iter().next().unwrap_or_default();
+        let cleared = self.steps.cover.as_ref().is_some_and(|cover| cover.schemas.contains(&schema));
+        !(cleared && has_schema(item.kind))
+    }
+
+    fn is_foreseen(&self, difference: &Difference, expected: &Inventory) -> bool {
+        match difference {
+            // The plan's remarks tell versions and schemas of extensions.
+            Difference::Changed { kind: ObjectKind::Extension, .. } => true,
+            Difference::Changed { kind: ObjectKind::MaterializedView, .. } => !self.steps.parts.rows,
+            // A column goes with its table.
+            Difference::Missing { kind: ObjectKind::Column, name } => {
+                let table = name_parts(name);
+                let table = table.split_last().map(|(_, table)| table).unwrap_or_default();
+                !expected.items.iter().any(|item| {
+                    matches!(item.kind, ObjectKind::Table | ObjectKind::ForeignTable | ObjectKind::View)
+                        && name_parts(&item.name) == table
+                })
+            }
+            _ => false,
+        }
+    }
+
+    fn compare_rows(&self, sessions: &mut [Session], verified: &mut Verified) -> Result<()> {
+        let tables = self.manifest.tables.iter().filter(|table| has_rows(table));
+        let groups = groups(tables);
+        let counts = match sessions.first_mut() {
+            Some(session) => {
+                let existing = relations(&mut session.connection, "rp").map_err(Error::from)?;
+                count_rows(sessions, &groups, &existing)?
+            }
+            None => Vec::new(),
+        };
+        let findings = if self.checksums {
+            let comparison = Comparison {
+                repository: self.repository,
+                manifest: self.manifest,
+                groups: &groups,
+                interrupt: &sessions.first().map(|session| session.interrupt.clone()).unwrap_or_default(),
+            };
+            comparison.run(sessions)?
+        } else {
+            vec![Finding::Equal; groups.len()]
+        };
+        for ((group, counted), finding) in groups.iter().zip(counts).zip(findings) {
+            self.row_line(group, counted, &finding, verified);
+        }
+        if self.checksums
+            && let Some(session) = sessions.first_mut()
+        {
+            for oid in different_large_objects(session, self.repository, self.manifest)? {
+                verified.differs(format!("large object {oid} holds other bytes than in the backup"), true);
+            }
+        }
+        Ok(())
+    }
+
+    fn row_line(
+        &self,
+        group: &Group<'_>,
+        counted: std::result::Result<u64, String>,
+        finding: &Finding,
+        verified: &mut Verified,
+    ) {
+        let shown = display_name(&group.name.0, &group.name.1);
+        let expected = group.rows();
+        let found = *counted.as_ref().unwrap_or(&0);
+        if let Err(reason) = &counted {
+            verified.differs(format!("rows of table {shown} could not be counted: {reason}"), true);
+        } else if found != expected {
+            verified.differs(format!("table {shown} holds {found} rows instead of {expected}"), true);
+        } else {
+            match finding {
+                Finding::Equal => {}
+                Finding::Differs => {
+                    let other_major = self.manifest.source.server_version_num / 10_000 != self.before.major();
+                    let note = if other_major {
+                        " (servers of different versions may write values differently)"
+                    } else {
+                        ""
+                    };
+                    verified.differs(format!("rows of table {shown} differ in content{note}"), !other_major);
+                }
+                Finding::Unknown(reason) => {
+                    verified
+                        .differs(format!("contents of table {shown} could not be compared: {reason}"), true);
+                }
+            }
+        }
+        let equal = counted.is_ok_and(|found| found == expected) && *finding == Finding::Equal;
+        verified.lines.push(Line { what: format!("rows of {shown}"), expected, found, equal });
+    }
+}
+
+fn count(counts: &BTreeMap<ObjectKind, usize>, kind: ObjectKind) -> u64 {
+    counts.get(&kind).copied().unwrap_or(0) as u64
+}
+
+/// Kinds whose difference takes an atomic restore back. Comments, labels and default privileges
+/// may be closed to a login that is otherwise able to restore; they are told.
+fn is_serious(kind: ObjectKind, difference: &Difference) -> bool {
+    !matches!(kind, ObjectKind::Comment | ObjectKind::SecurityLabel | ObjectKind::DefaultPrivileges)
+        && !matches!(difference, Difference::Owner { .. })
+}
+
+fn was_there(before: &TargetState, item: &Item) -> bool {
+    before
+        .inventory
+        .items
+        .binary_search_by(|other| (other.kind, other.name.as_str()).cmp(&(item.kind, item.name.as_str())))
+        .is_ok()
+}
+
+/// Whether names of this kind begin with a schema.
+fn has_schema(kind: ObjectKind) -> bool {
+    !matches!(
+        kind,
+        ObjectKind::Schema
+            | ObjectKind::Extension
+            | ObjectKind::Cast
+            | ObjectKind::Publication
+            | ObjectKind::EventTrigger
+            | ObjectKind::ForeignDataWrapper
+            | ObjectKind::ForeignServer
+            | ObjectKind::UserMapping
+            | ObjectKind::Language
+            | ObjectKind::Transform
+            | ObjectKind::AccessMethod
+            | ObjectKind::LargeObject
+            | ObjectKind::Comment
+            | ObjectKind::SecurityLabel
+            | ObjectKind::DefaultPrivileges
+    )
+}
+
+/// Rows of each group, or why they could not be counted.
+fn count_rows(
+    sessions: &mut [Session],
+    groups: &[Group<'_>],
+    existing: &BTreeSet<TableName>,
+) -> Result<Vec<std::result::Result<u64, String>>> {
+    let missing = || Err("there is no such table".to_owned());
+    let counts: Mutex<Vec<std::result::Result<u64, String>>> =
+        Mutex::new(groups.iter().map(|_| missing()).collect());
+    let present: Vec<usize> =
+        (0..groups.len()).filter(|&index| existing.contains(&groups[index].name)).collect();
+    let queue: Mutex<VecDeque<&[usize]>> = Mutex::new(present.chunks(BATCH).collect());
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    let work = |session: &mut Session| -> Result<()> {
+        while let Some(batch) = next() {
+            session.interrupt.check()?;
+            let found = count_batch(session, groups, batch)?;
+            let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
+            for (index, count) in found {
+                counts[index] = count;
+            }
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = sessions.iter_mut().map(|session| scope.spawn(|| work(session))).collect();
+        workers.into_iter().try_for_each(|worker| {
+            worker.join().unwrap_or_else(|_| Err(Error::failed("a session ended unexpectedly")))
+        })
+    })?;
+    Ok(counts.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn count_batch(
+    session: &mut Session,
+    groups: &[Group<'_>],
+    batch: &[usize],
+) -> Result<Vec<(usize, std::result::Result<u64, String>)>> {
+    let counts: Vec<String> = batch
+        .iter()
+        .map(|&index| format!("SELECT {index}, (SELECT pg_catalog.count(*) {})", groups[index].from()))
+        .collect();
+    let asked = session.guarded(|connection| connection.query(&counts.join(" UNION ALL ")));
+    match asked {
+        Ok(rows) => {
+            let pairs = rows.iter().map(|row| Ok((row.get::<u32>(0)? as usize, Ok(row.get(1)?))));
+            Ok(pairs.collect::<std::result::Result<_, crate::postgres::QueryError>>()?)
+        }
+        Err(error) if error.is_lost() => Err(error.into()),
+        Err(error) => match batch {
+            [only] => Ok(vec![(*only, Err(describe(&error)))]),
+            several => {
+                let mut found = Vec::new();
+                for index in several {
+                    found.extend(count_batch(session, groups, std::slice::from_ref(index))?);
+                }
+                Ok(found)
+            }
+        },
+    }
+}

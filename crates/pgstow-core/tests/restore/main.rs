@@ -1,0 +1,10 @@
+//! Restores of real backups into real servers: what comes back, what is refused, what is left
+//! when something fails.
+
+mod clean;
+mod damage;
+mod empty;
+mod ground;
+mod partial;
+mod privileges;
+mod rows;
