@@ -1,0 +1,297 @@
+//! What every command needs: configuration, repository, output, the interrupt flag.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use pgstow_core::interrupt::Interrupt;
+use pgstow_core::postgres::conninfo::{self, Surroundings};
+use pgstow_core::postgres::settings::ConnectionSettings;
+use pgstow_core::repository::Repository;
+use pgstow_core::repository::format::id::EnvironmentName;
+use pgstow_core::repository::store::LocalStore;
+use pgstow_core::{Error, ErrorKind, Result};
+
+use crate::arguments::Arguments;
+use crate::commands::Command;
+use crate::config::{Config, DEFAULT_REPOSITORY, Environment, FILE_NAME, is_variable_name};
+use crate::new_repository::NewRepository;
+use crate::process::Process;
+use crate::ui::{Output, Text};
+
+/// Environment part of the ids of backups made with `--url`.
+const ONE_OFF: &str = "one-off";
+/// More parallel sessions than this need to be asked for.
+const DEFAULT_JOBS_LIMIT: usize = 8;
+/// How long a run may take to end by itself after Ctrl-C.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(1800);
+
+/// One run of the program.
+pub(crate) struct App<'o> {
+    /// What it was configured with.
+    pub(crate) config: Config,
+    /// What it was started with.
+    pub(crate) process: Process,
+    /// How it speaks.
+    pub(crate) output: &'o Output,
+    /// Raised by Ctrl-C and SIGTERM.
+    pub(crate) interrupt: Interrupt,
+    current: PathBuf,
+    /// `--repository`.
+    repository: Option<String>,
+    /// `--config`, for command lines that are shown.
+    config_argument: Option<PathBuf>,
+}
+
+/// A database that a command works on.
+pub(crate) struct Database<'a> {
+    /// The environment, unless `--url` was given.
+    pub(crate) environment: Option<&'a Environment>,
+    /// How to connect.
+    pub(crate) connection: ConnectionSettings,
+}
+
+impl<'o> App<'o> {
+    /// Reads the configuration and begins to listen for Ctrl-C.
+    ///
+    /// # Errors
+    /// Wrong configuration.
+    pub(crate) fn start(arguments: &Arguments, output: &'o Output) -> Result<Self> {
+        let process = Process::current();
+        let current = std::env::current_dir()
+            .map_err(|error| Error::failed("cannot find the current folder").source(error))?;
+        // `init` writes the file that `--config` names.
+        let to_be_written = matches!(arguments.command, Command::Init(_));
+        let explicit =
+            arguments.config.as_deref().filter(|path| !to_be_written || current.join(path).exists());
+        let config = Config::load(explicit, &current, &process)?;
+        Ok(Self {
+            config,
+            process,
+            output,
+            interrupt: Interrupt::new(),
+            current,
+            repository: arguments.repository.clone(),
+            config_argument: arguments.config.clone(),
+        })
+    }
+
+    /// The same run in another folder, with the configuration there and no variables.
+    ///
+    /// # Errors
+    /// Wrong configuration.
+    pub(crate) fn within(&self, folder: &Path) -> Result<Self> {
+        let process = self.process.isolated();
+        Ok(Self {
+            config: Config::load(None, folder, &process)?,
+            process,
+            output: self.output,
+            interrupt: self.interrupt.clone(),
+            current: folder.to_owned(),
+            repository: None,
+            config_argument: None,
+        })
+    }
+
+    /// The directory of the repository.
+    ///
+    /// # Errors
+    /// Usage: a kind of repository that is not supported.
+    pub(crate) fn repository_directory(&self) -> Result<PathBuf> {
+        self.config.repository(self.repository.as_deref(), &self.current)
+    }
+
+    /// Where the configuration is, or would be.
+    pub(crate) fn config_path(&self) -> PathBuf {
+        let name = self.config_argument.clone().unwrap_or_else(|| PathBuf::from(FILE_NAME));
+        self.current.join(name)
+    }
+
+    /// The repository of a configuration in `folder` that is yet to be written: its directory, and
+    /// how the configuration names it.
+    ///
+    /// # Errors
+    /// Usage: a kind of repository that is not supported.
+    pub(crate) fn new_repository(&self, folder: &Path) -> Result<(PathBuf, String)> {
+        match &self.repository {
+            None => Ok((folder.join(DEFAULT_REPOSITORY), DEFAULT_REPOSITORY.to_owned())),
+            Some(given) if folder == self.current => Ok((self.repository_directory()?, given.clone())),
+            Some(_) => {
+                let directory = self.repository_directory()?;
+                let name = directory.display().to_string();
+                Ok((directory, name))
+            }
+        }
+    }
+
+    /// The repository, which must exist.
+    ///
+    /// # Errors
+    /// Not found, damaged or of a newer format.
+    pub(crate) fn repository(&self) -> Result<Repository> {
+        Repository::open(Box::new(LocalStore::new(&self.repository_directory()?)))
+    }
+
+    /// The repository, made if nothing is there, and how to take that back.
+    ///
+    /// # Errors
+    /// As [`App::repository`], or it cannot be made.
+    pub(crate) fn repository_or_new(&self) -> Result<(Repository, NewRepository)> {
+        let directory = self.repository_directory()?;
+        let new = NewRepository::before(&directory);
+        let repository = Repository::open_or_init(Box::new(LocalStore::new(&directory)), Timestamp::now())?;
+        if new.is_new() {
+            self.note(&format!("new repository {}", repository.location()));
+        }
+        Ok((repository, new))
+    }
+
+    /// The database of an environment (the default one when none is named) or of `--url`.
+    ///
+    /// # Errors
+    /// Not found or usage, naming what is wrong.
+    pub(crate) fn database(&self, environment: Option<&str>, url: Option<&str>) -> Result<Database<'_>> {
+        let database = match url {
+            Some(url) => Database { environment: None, connection: self.connection_of_url(url)? },
+            None => {
+                let environment = self.config.environment(environment)?;
+                let connection = environment.connection(&self.config.variables, &self.process)?;
+                Database { environment: Some(environment), connection }
+            }
+        };
+        for note in &database.connection.notes {
+            self.note(&format!("note: {note}"));
+        }
+        Ok(database)
+    }
+
+    fn connection_of_url(&self, url: &str) -> Result<ConnectionSettings> {
+        let name = url.strip_prefix('$').map(|name| name.trim_start_matches('{').trim_end_matches('}'));
+        if let Some(name) = name.filter(|name| is_variable_name(name)) {
+            let url = self.config.variables.expand(&format!("${{{name}}}"), "--url")?;
+            return conninfo::parse(&url, &self.process).map_err(|error| error.context(name));
+        }
+        if conninfo::parse(url, &NoSurroundings).is_ok_and(|settings| settings.password.is_some()) {
+            self.output.warn(
+                "a password on the command line can be seen by every user of this machine; \
+                 put the URL into a variable and write --url '$VARIABLE'",
+            );
+        }
+        conninfo::parse(url, &self.process).map_err(|error| error.context("--url"))
+    }
+
+    /// The protected environment whose database `settings` reach, whatever name was used for it.
+    pub(crate) fn protected_at(&self, settings: &ConnectionSettings) -> Option<&Environment> {
+        self.config.environments().filter(|environment| environment.protected).find(|environment| {
+            // An environment that is not configured in full is not the one that was reached.
+            let other = environment.connection(&self.config.variables, &self.process);
+            other.is_ok_and(|other| {
+                other.database == settings.database
+                    && other.hosts.iter().any(|host| settings.hosts.contains(host))
+            })
+        })
+    }
+
+    /// The number of parallel sessions: as asked, as configured, or one per processor up to 8.
+    pub(crate) fn jobs(&self, asked: Option<usize>, environment: Option<&Environment>) -> usize {
+        let configured = environment.and_then(|environment| environment.jobs);
+        asked.or(configured).unwrap_or_else(|| {
+            std::thread::available_parallelism().map_or(2, |number| number.get().min(DEFAULT_JOBS_LIMIT))
+        })
+    }
+
+    /// Tells something on the way.
+    pub(crate) fn note(&self, line: &str) {
+        let mut text = Text::new(None);
+        text.line(line);
+        self.output.note(&text);
+    }
+
+    /// A command line as the user would type it to work with the same configuration.
+    pub(crate) fn command_line(&self, command: &str) -> String {
+        let mut line = format!("pgstow {command}");
+        if let Some(config) = &self.config_argument {
+            line.push_str(&format!(" --config {}", shell_word(&config.display().to_string())));
+        }
+        if let Some(repository) = &self.repository {
+            line.push_str(&format!(" --repository {}", shell_word(repository)));
+        }
+        line
+    }
+}
+
+impl Database<'_> {
+    /// The name that goes into the ids of its backups.
+    ///
+    /// # Errors
+    /// Never for the names at hand; the type demands it.
+    pub(crate) fn name(&self) -> Result<EnvironmentName> {
+        match self.environment {
+            Some(environment) => Ok(environment.name.clone()),
+            None => {
+                EnvironmentName::new(ONE_OFF).map_err(|error| Error::new(ErrorKind::Usage, error.to_string()))
+            }
+        }
+    }
+
+    /// `host:port/database`, without secrets.
+    pub(crate) fn endpoint(&self) -> String {
+        let hosts: Vec<String> = self.connection.hosts.iter().map(ToString::to_string).collect();
+        format!("{}/{}", hosts.join(","), self.connection.database)
+    }
+
+    /// What people call it: the environment's name, or the endpoint.
+    pub(crate) fn title(&self) -> String {
+        self.environment.map_or_else(|| self.endpoint(), |environment| environment.name.to_string())
+    }
+}
+
+/// `text` as one word of a shell.
+pub(crate) fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
+
+/// Nothing but the connection string.
+struct NoSurroundings;
+
+impl Surroundings for NoSurroundings {
+    fn variable(&self, _name: &str) -> Option<String> {
+        None
+    }
+    fn user(&self) -> Option<String> {
+        Some("nobody".to_owned())
+    }
+    fn home(&self) -> Option<PathBuf> {
+        None
+    }
+    fn read(&self, _path: &Path) -> std::io::Result<Option<String>> {
+        Ok(None)
+    }
+    fn mode(&self, _path: &Path) -> Option<u32> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shell_words_survive_the_shell() {
+        let cases = [
+            ("prod_2026-11-21T09-12-04Z", "prod_2026-11-21T09-12-04Z"),
+            ("/srv/my backups", "'/srv/my backups'"),
+            ("it's", "'it'\\''s'"),
+            ("", "''"),
+            ("$HOME", "'$HOME'"),
+        ];
+        for (text, word) in cases {
+            assert_eq!(shell_word(text), word);
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! `pgstow init`: writes `pgstow.toml` and creates the repository.
+
+use std::fs::File;
+use std::io::{ErrorKind as IoKind, Write};
+use std::path::Path;
+
+use clap::Args;
+use jiff::Timestamp;
+use pgstow_core::repository::Repository;
+use pgstow_core::repository::store::LocalStore;
+use pgstow_core::{Error, Result};
+use serde::Serialize;
+
+use crate::app::App;
+use crate::config::{FILE_NAME, environment_of_variable};
+use crate::exit::{Exit, Failure};
+use crate::ui::Tone;
+
+/// Arguments of `pgstow init`.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {}
+
+/// The result in JSON.
+#[derive(Serialize)]
+struct JsonInit<'r> {
+    config: &'r str,
+    repository: String,
+    environments: Vec<&'r str>,
+}
+
+pub(super) fn run(app: &App<'_>, _arguments: &Arguments) -> Result<Exit, Failure> {
+    let path = app.config_path();
+    if path.exists() {
+        return Err(exists(&path).into());
+    }
+    let found: Vec<(String, &str)> = app
+        .config
+        .variables
+        .names()
+        .filter_map(|variable| Some((environment_of_variable(variable)?.to_string(), variable)))
+        .collect();
+    let (directory, setting) = app.new_repository(path.parent().unwrap_or(&path))?;
+    let content = content(&setting, &found);
+    let repository = Repository::open_or_init(Box::new(LocalStore::new(&directory)), Timestamp::now())?;
+    write_new(&path, &content)?;
+    let shown = path.display().to_string();
+    if app.output.is_json() {
+        let environments = found.iter().map(|(name, _)| name.as_str()).collect();
+        let result = JsonInit { config: &shown, repository: repository.location(), environments };
+        app.output.print_json(&result)?;
+        return Ok(Exit::Done);
+    }
+    let mut text = app.output.text();
+    if !app.output.is_quiet() {
+        let (tone, mark) = app.output.mark(true);
+        text.put(tone, mark).plain(" wrote ").put(Tone::Strong, &shown).end();
+        text.put(tone, mark).plain(" repository ").put(Tone::Strong, &repository.location()).end();
+        text.fields(&next_steps(&found));
+    }
+    app.output.print(&text)?;
+    Ok(Exit::Done)
+}
+
+fn next_steps(found: &[(String, &str)]) -> Vec<(&'static str, String)> {
+    let Some((name, _)) = found.first() else {
+        return vec![
+            ("next", format!("say in {FILE_NAME} where your database is: an [env.NAME] with its url")),
+            ("then", "pgstow check NAME".to_owned()),
+        ];
+    };
+    let list: Vec<String> = found.iter().map(|(name, variable)| format!("{name} from {variable}")).collect();
+    vec![
+        ("found", list.join(", ")),
+        ("next", format!("pgstow check {name}")),
+        ("then", format!("pgstow backup {name}")),
+    ]
+}
+
+/// The file: what is known filled in, the rest as comments. Refers to variables, holds no secrets.
+fn content(repository: &str, environments: &[(String, &str)]) -> String {
+    let mut content = format!(
+        "# pgstow: what to back up, and where to. docs/cli.md describes every key.\n\
+         # ${{NAME}} refers to a variable of the environment or of .env beside this file.\n\n\
+         [repository]\nurl = {}\n",
+        toml::Value::from(repository),
+    );
+    for (name, variable) in environments {
+        // A production database is asked about by name before anything in it is replaced.
+        let protected = if name.starts_with("prod") { "protected = true\n" } else { "" };
+        let key = toml::Value::from(name.as_str());
+        let key = if name.contains('.') { key.to_string() } else { name.clone() };
+        content.push_str(&format!("\n[env.{key}]\nurl = \"${{{variable}}}\"\n{protected}"));
+    }
+    if environments.is_empty() {
+        content.push_str("\n# [env.prod]\n# url = \"${DATABASE_URL_PROD}\"\n# protected = true\n");
+    }
+    content.push_str(EXAMPLES);
+    content
+}
+
+const EXAMPLES: &str = "
+# Other ways to say where a database is:
+# [env.staging]
+# env_file = \".env.staging\"          # DATABASE_URL, or DB_HOST, DB_PORT, DB_USER, DB_PASSWORD, DB_NAME
+# [env.dev]
+# host = \"localhost\"
+# port = 5432
+# user = \"postgres\"
+# database = \"app\"
+# password_file = \"/run/secrets/db\"   # the password and nothing else
+#
+# More keys of an environment:
+# protected = true                    # its name must be typed before anything in it is replaced
+# jobs = 4                            # parallel sessions
+# lock_timeout = \"30s\"                # how long a backup waits for a lock
+# pg_dump = \"/usr/lib/postgresql/17/bin\"
+";
+
+fn exists(path: &Path) -> Error {
+    Error::refused(format!("{} exists already", path.display()))
+        .why("init never overwrites a configuration")
+        .hint("pgstow check says whether it works")
+}
+
+fn write_new(path: &Path, content: &str) -> Result<()> {
+    let failed = |error| Error::failed(format!("cannot write {}", path.display())).source(error);
+    let mut file = File::create_new(path).map_err(|error| match error.kind() {
+        IoKind::AlreadyExists => exists(path),
+        _ => failed(error),
+    })?;
+    file.write_all(content.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_init_writes_refers_to_variables_and_reads_back() {
+        let environments = [("prod".to_owned(), "DATABASE_URL_PROD"), ("a.b".to_owned(), "DATABASE_URL_A.B")];
+        let content = content("backups", &environments);
+        let table: toml::Table = content.parse().unwrap();
+        assert_eq!(table["repository"]["url"].as_str(), Some("backups"));
+        assert_eq!(table["env"]["prod"]["url"].as_str(), Some("${DATABASE_URL_PROD}"));
+        assert_eq!(table["env"]["prod"]["protected"].as_bool(), Some(true));
+        assert!(table["env"]["a.b"].get("protected").is_none());
+    }
+
+    #[test]
+    fn the_commented_examples_are_valid_when_uncommented() {
+        let uncommented: String = EXAMPLES
+            .lines()
+            .filter_map(|line| line.strip_prefix("# "))
+            .filter(|line| line.contains('=') || line.starts_with('['))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let table: toml::Table = uncommented.parse().unwrap();
+        assert_eq!(table["env"]["dev"]["jobs"].as_integer(), Some(4));
+    }
+}

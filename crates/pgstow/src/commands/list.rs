@@ -1,0 +1,186 @@
+//! `pgstow list`: the backups of a repository, newest first.
+
+use clap::Args;
+use jiff::Timestamp;
+use pgstow_core::repository::Repository;
+use pgstow_core::repository::format::header::Header;
+use pgstow_core::repository::format::receipt::{Outcome, Receipt};
+use pgstow_core::{Error, ErrorKind, Result};
+use serde::Serialize;
+
+use crate::app::App;
+use crate::config::suggest_names;
+use crate::exit::{Exit, Failure};
+use crate::ui::table::{Align, Table};
+use crate::ui::{Text, Tone, format};
+
+/// Arguments of `pgstow list`.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Only backups of this environment
+    #[arg(value_name = "ENV")]
+    environment: Option<String>,
+}
+
+/// The result in JSON.
+#[derive(Serialize)]
+struct JsonListing<'r> {
+    repository: String,
+    backups: Vec<JsonBackup<'r>>,
+    damaged: Vec<JsonDamage<'r>>,
+    unfinished: &'r [String],
+}
+
+#[derive(Serialize)]
+struct JsonBackup<'r> {
+    #[serde(flatten)]
+    header: &'r Header,
+    proven_at: Option<Timestamp>,
+}
+
+#[derive(Serialize)]
+struct JsonDamage<'r> {
+    name: &'r str,
+    found: &'r str,
+}
+
+/// A backup and when a restore last showed it to be good.
+struct Entry {
+    header: Header,
+    proven_at: Option<Timestamp>,
+}
+
+pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure> {
+    let repository = app.repository()?;
+    Ok(print(app, &repository, arguments.environment.as_deref())?)
+}
+
+/// Prints the listing; differs when a header is damaged.
+pub(super) fn print(app: &App<'_>, repository: &Repository, environment: Option<&str>) -> Result<Exit> {
+    let mut listing = repository.list()?;
+    if let Some(name) = environment {
+        known(app, &listing.backups, name)?;
+        listing.backups.retain(|header| header.environment.as_str() == name);
+        let of_it = |folder: &str| folder.split('_').next() == Some(name);
+        listing.damaged.retain(|(folder, _)| of_it(folder));
+        listing.unfinished.retain(|folder| of_it(folder));
+    }
+    let mut entries = Vec::with_capacity(listing.backups.len());
+    for header in listing.backups.into_iter().rev() {
+        app.interrupt.check()?;
+        let receipts = repository.receipts(&header.id)?;
+        let proven_at = proven_at(&receipts.receipts);
+        listing
+            .damaged
+            .extend(receipts.damaged.into_iter().map(|(name, found)| (format!("receipts/{name}"), found)));
+        entries.push(Entry { header, proven_at });
+    }
+    let exit = if listing.damaged.is_empty() { Exit::Done } else { Exit::Differs };
+    if app.output.is_json() {
+        let backups =
+            entries.iter().map(|entry| JsonBackup { header: &entry.header, proven_at: entry.proven_at });
+        let damaged = listing.damaged.iter().map(|(name, found)| JsonDamage { name, found });
+        let listing = JsonListing {
+            repository: repository.location(),
+            backups: backups.collect(),
+            damaged: damaged.collect(),
+            unfinished: &listing.unfinished,
+        };
+        app.output.print_json(&listing)?;
+        return Ok(exit);
+    }
+    let mut text = app.output.text();
+    if app.output.is_quiet() {
+        entries.iter().for_each(|entry| text.line(entry.header.id.as_str()));
+    } else if entries.is_empty() && listing.damaged.is_empty() {
+        text.line(&format!("no backups in {}", repository.location()));
+    } else {
+        table(&entries, Timestamp::now()).write(
+            &mut text,
+            app.output.terminal().width,
+            app.output.ellipsis(),
+        );
+    }
+    if !app.output.is_quiet() {
+        for folder in &listing.unfinished {
+            text.put(Tone::Faint, &format!("unfinished  {folder}  being made now or interrupted; no backup"))
+                .end();
+        }
+    }
+    damaged_lines(&mut text, &listing.damaged);
+    app.output.print(&text)?;
+    Ok(exit)
+}
+
+/// An environment that is neither configured nor in the repository is a mistake.
+fn known(app: &App<'_>, backups: &[Header], name: &str) -> Result<()> {
+    let mut names: Vec<&str> = backups.iter().map(|header| header.environment.as_str()).collect();
+    names.extend(app.config.environments().map(|environment| environment.name.as_str()));
+    names.sort_unstable();
+    names.dedup();
+    if names.contains(&name) {
+        return Ok(());
+    }
+    let error =
+        Error::new(ErrorKind::NotFound, format!("there is no environment {name:?} and no backup of it"));
+    Err(suggest_names(error, name, &names))
+}
+
+/// The end of the newest restore that found everything equal.
+fn proven_at(receipts: &[Receipt]) -> Option<Timestamp> {
+    let equal = receipts.iter().filter(|receipt| receipt.outcome == Outcome::Equal);
+    equal.map(|receipt| receipt.finished_at).max()
+}
+
+fn table(entries: &[Entry], now: Timestamp) -> Table {
+    let mut table = Table::new(&[
+        ("ENVIRONMENT", Align::Left),
+        ("BACKUP", Align::Left),
+        ("TAKEN", Align::Left),
+        ("SIZE", Align::Right),
+        ("NEW", Align::Right),
+        ("ROWS", Align::Right),
+        ("PROVEN", Align::Left),
+        ("NOTE", Align::Cut),
+    ]);
+    for Entry { header, proven_at } in entries {
+        let proven = proven_at.map_or_else(|| "-".to_owned(), |time| format::ago(time, now));
+        let incomplete = (header.not_carried > 0).then(|| format!("{} not carried", header.not_carried));
+        let note: Vec<&str> = incomplete.as_deref().into_iter().chain(header.note.as_deref()).collect();
+        let cells = vec![
+            header.environment.to_string(),
+            header.id.to_string(),
+            format::ago(header.snapshot_at, now),
+            format::size(header.content_bytes),
+            format::size(header.new_bytes),
+            format::number(header.rows),
+            proven,
+            note.join("; "),
+        ];
+        table.row(if incomplete.is_some() { Tone::Warn } else { Tone::Plain }, cells);
+    }
+    table
+}
+
+fn damaged_lines(text: &mut Text, damaged: &[(String, String)]) {
+    for (folder, found) in damaged {
+        text.put(Tone::Bad, "damaged").plain("  ").put(Tone::Strong, folder).plain("  ").line(found);
+    }
+    if !damaged.is_empty() {
+        text.put(Tone::Bad, &format!("{} damaged, listed above", damaged.len())).end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hostile_folder_name_cannot_draw_on_the_terminal() {
+        let mut text = Text::new(None);
+        damaged_lines(&mut text, &[("prod\u{1b}[2J".into(), "checksum differs".into())]);
+        let shown = anstream::adapter::strip_str(text.as_str()).to_string();
+        assert!(shown.starts_with("damaged  prod\\u{1b}[2J  checksum differs\n"), "{shown}");
+        assert!(shown.ends_with("1 damaged, listed above\n"), "{shown}");
+    }
+}

@@ -1,0 +1,64 @@
+//! The commands, one file per verb.
+
+mod backup;
+mod check;
+mod demo;
+mod init;
+mod list;
+mod restore;
+mod show;
+mod verify;
+
+use clap::Subcommand;
+
+use crate::app::{App, PATIENCE};
+use crate::arguments::Arguments;
+use crate::exit::{Exit, Failure};
+use crate::signals;
+use crate::ui::Output;
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Write pgstow.toml and create the repository
+    Init(init::Arguments),
+    /// Say whether a backup would work, and why not
+    Check(check::Arguments),
+    /// Back up a database
+    Backup(backup::Arguments),
+    /// List backups
+    List(list::Arguments),
+    /// Show what a backup holds
+    Show(show::Arguments),
+    /// Check that a backup is whole
+    Verify(verify::Arguments),
+    /// Restore a backup into a database
+    Restore(restore::Arguments),
+    /// Try backup and restore on a throw-away server with sample data
+    Demo(demo::Arguments),
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Whatever kept it from doing its work.
+pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure> {
+    let app = App::start(&arguments, output)?;
+    let patience = if matches!(arguments.command, Command::Demo(_)) { demo::PATIENCE } else { PATIENCE };
+    signals::install(&app.interrupt, patience)?;
+    dispatch(&app, arguments.command)
+        .map_err(|failure| if app.interrupt.is_triggered() { failure.in_interrupted_run() } else { failure })
+}
+
+fn dispatch(app: &App<'_>, command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Init(arguments) => init::run(app, &arguments),
+        Command::Check(arguments) => check::run(app, &arguments),
+        Command::Backup(arguments) => backup::run(app, arguments),
+        Command::List(arguments) => list::run(app, &arguments),
+        Command::Show(arguments) => show::run(app, &arguments),
+        Command::Verify(arguments) => verify::run(app, &arguments),
+        Command::Restore(arguments) => restore::run(app, &arguments),
+        Command::Demo(arguments) => demo::run(app, &arguments),
+    }
+}

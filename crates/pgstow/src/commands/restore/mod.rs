@@ -1,0 +1,156 @@
+//! `pgstow restore`: plan, confirmation, restore, verification, receipt.
+
+mod guard;
+mod present;
+
+use clap::Args;
+use pgstow_core::Result;
+use pgstow_core::repository::Repository;
+use pgstow_core::repository::format::header::Header;
+use pgstow_core::repository::format::manifest::Sections;
+use pgstow_core::repository::format::receipt::Outcome;
+use pgstow_core::restore::{self, Prepared, RestoreOptions, RestorePlan, RestoreReport};
+
+use super::backup::{LOCK_TIMEOUT, parse_jobs};
+use crate::app::{App, Database};
+use crate::arguments::SectionArguments;
+use crate::exit::{Exit, Failure};
+use crate::ui::{progress, prompt};
+use guard::{Decision, Request};
+pub(super) use present::present;
+
+/// Arguments of `pgstow restore`.
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("target").required(true).args(["to", "url"])))]
+pub(crate) struct Arguments {
+    /// Backup: latest, ENV@latest, ENV@LABEL, an id or its unique beginning
+    #[arg(value_name = "BACKUP")]
+    backup: String,
+
+    /// Environment to restore into
+    #[arg(long, value_name = "ENV")]
+    to: Option<String>,
+
+    /// Restore into the database of this URL; '$NAME' takes it from a variable
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+
+    /// Print what would be done and stop
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Clear a target that is not empty first, in the same transaction
+    #[arg(long)]
+    clean: bool,
+
+    #[command(flatten)]
+    sections: SectionArguments,
+
+    /// Compare the contents of every table too, not only its rows' number
+    #[arg(long)]
+    checksums: bool,
+
+    /// Parallel sessions, 1 to 64 [default: one per processor, at most 8]
+    #[arg(long, short, value_name = "N", value_parser = parse_jobs)]
+    jobs: Option<usize>,
+
+    /// Do not ask; a protected environment needs its name: --yes=NAME
+    #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    yes: Option<String>,
+}
+
+pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure> {
+    let nothing_changed = |error| Failure::closing("nothing was changed")(error);
+    let repository = app.repository()?;
+    let header = repository.resolve(&arguments.backup)?;
+    let target = app.database(arguments.to.as_deref(), arguments.url.as_deref())?;
+    let options = RestoreOptions {
+        connection: target.connection.clone(),
+        clean: arguments.clean,
+        jobs: app.jobs(arguments.jobs, target.environment),
+        checksums: arguments.checksums,
+        lock_timeout: target
+            .environment
+            .and_then(|environment| environment.lock_timeout)
+            .unwrap_or(LOCK_TIMEOUT),
+        sections: arguments.sections.sections(),
+    };
+    let prepared = prepare(app, &repository, &header, &options).map_err(nothing_changed)?;
+    if arguments.dry_run {
+        present::dry_run(app, prepared.plan(), &header, &target.title())?;
+        return Ok(Exit::Done);
+    }
+    app.output.note(&present::plan(app, prepared.plan(), &header, &target.title()));
+    let confirmed = confirm(app, arguments, &target, prepared.plan(), options.sections);
+    confirmed.map_err(nothing_changed)?;
+    let report = apply(app, prepared, &target.title())?;
+    present(app, &report, &target.title())?;
+    Ok(exit_of(&report))
+}
+
+/// Connects to the target and plans.
+pub(super) fn prepare<'r>(
+    app: &App<'_>,
+    repository: &'r Repository,
+    header: &Header,
+    options: &RestoreOptions,
+) -> Result<Prepared<'r>> {
+    restore::prepare(repository, header, options, &app.interrupt)
+}
+
+/// Restores, showing progress.
+pub(super) fn apply(app: &App<'_>, prepared: Prepared<'_>, title: &str) -> Result<RestoreReport> {
+    let monitor = progress::monitor(app.output, title);
+    prepared.apply(monitor.as_ref(), &app.interrupt)
+}
+
+/// How the program ends after this restore.
+pub(super) fn exit_of(report: &RestoreReport) -> Exit {
+    match report.receipt.outcome {
+        Outcome::Equal => Exit::Done,
+        Outcome::Differs => Exit::Differs,
+        Outcome::Failed => Exit::Failed,
+    }
+}
+
+/// Asks for what has to be confirmed.
+///
+/// # Errors
+/// Refused, or interrupted at the question.
+fn confirm(
+    app: &App<'_>,
+    arguments: &Arguments,
+    target: &Database<'_>,
+    plan: &RestorePlan,
+    sections: Sections,
+) -> Result<()> {
+    // The same database may be reached by another name: what is protected stays protected.
+    let named = target.environment.filter(|environment| environment.protected);
+    let protected =
+        named.or_else(|| app.protected_at(&target.connection)).map(|environment| &environment.name);
+    let title = target.title();
+    // Rows are loaded into empty tables only, unless `--clean` empties them.
+    let only_rows = sections == Sections::DataOnly;
+    let request = Request {
+        destructive: !plan.drop.is_empty() || plan.drop_rows > 0 || only_rows && arguments.clean,
+        target: &title,
+        protected: protected.map(|name| name.as_str()),
+        yes: arguments.yes.as_deref(),
+        interactive: app.output.terminal().interactive,
+    };
+    let decision = guard::decide(&request);
+    let effect = if only_rows { "replaces the rows of" } else { "replaces what is in" };
+    let question = match &decision {
+        Decision::Go => return Ok(()),
+        Decision::Refuse(message, hint) => return Err(guard::refusal(message.clone(), hint.clone())),
+        Decision::Confirm => format!("This {effect} {}. Go on? [y/N] ", plan.target),
+        Decision::TypeName(name) => {
+            format!("{name} is protected. This {effect} {}. Type {name} to go on: ", plan.target)
+        }
+    };
+    let answer = prompt::ask(&question, &app.interrupt)?;
+    if guard::agrees(&decision, &answer) {
+        return Ok(());
+    }
+    Err(guard::refusal("not confirmed".to_owned(), "--dry-run shows the plan without asking".to_owned()))
+}

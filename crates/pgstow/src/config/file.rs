@@ -1,0 +1,263 @@
+//! `pgstow.toml` as it is written. Every error names the file and, where it has one, the line.
+
+use std::collections::BTreeMap;
+
+use pgstow_core::{Error, ErrorKind, Result};
+use serde::Deserialize;
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
+
+use super::suggest;
+
+/// The whole file.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ConfigFile {
+    /// The environment that commands take when none is named.
+    pub(crate) default_env: Option<String>,
+    /// Where backups live.
+    pub(crate) repository: RepositorySection,
+    /// The environments by name.
+    pub(crate) env: BTreeMap<String, EnvironmentSection>,
+}
+
+/// `[repository]`.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RepositorySection {
+    /// A directory, relative to the file.
+    pub(crate) url: Option<String>,
+}
+
+/// `[env.NAME]`.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct EnvironmentSection {
+    /// Connection string.
+    pub(crate) url: Option<String>,
+    /// A `.env` file that holds it, relative to this file.
+    pub(crate) env_file: Option<String>,
+    /// Host name or socket directory.
+    pub(crate) host: Option<String>,
+    /// Port.
+    pub(crate) port: Option<u16>,
+    /// Role.
+    pub(crate) user: Option<String>,
+    /// Database.
+    pub(crate) database: Option<String>,
+    /// `sslmode`.
+    pub(crate) sslmode: Option<String>,
+    /// `sslrootcert`.
+    pub(crate) sslrootcert: Option<String>,
+    /// A file that holds the password and nothing else, relative to this file.
+    pub(crate) password_file: Option<String>,
+    /// Its name must be typed before anything destructive.
+    pub(crate) protected: bool,
+    /// Parallel sessions.
+    pub(crate) jobs: Option<usize>,
+    /// Where to look for pg_dump first.
+    pub(crate) pg_dump: Option<String>,
+    /// How long to wait for a lock.
+    pub(crate) lock_timeout: Option<String>,
+}
+
+/// Names of keys in one kind of table: those understood, and those that belong to features of
+/// later versions.
+struct Keys {
+    known: &'static [&'static str],
+    later: &'static [&'static str],
+}
+
+const TOP: Keys = Keys { known: &["default_env", "repository", "env"], later: &["schedule", "notify"] };
+const REPOSITORY: Keys = Keys { known: &["url"], later: &["encrypt_to"] };
+const ENVIRONMENT: Keys = Keys {
+    known: &[
+        "url",
+        "env_file",
+        "host",
+        "port",
+        "user",
+        "database",
+        "sslmode",
+        "sslrootcert",
+        "password_file",
+        "protected",
+        "jobs",
+        "pg_dump",
+        "lock_timeout",
+    ],
+    later: &[
+        "retention",
+        "grant_to",
+        "password_command",
+        "check",
+        "auth_users",
+        "full_every",
+        "role_map",
+        "schedule",
+    ],
+};
+
+/// Reads the file's text; `name` is how errors call it.
+///
+/// # Errors
+/// Usage errors with the line: bad syntax, unknown keys, values of the wrong type.
+pub(crate) fn parse(text: &str, name: &str) -> Result<ConfigFile> {
+    let reader = Reader { text, name };
+    let table = DeTable::parse(text).map_err(|error| reader.broken(&error))?;
+    reader.check_keys(table.get_ref())?;
+    toml::from_str(text).map_err(|error| reader.broken(&error))
+}
+
+struct Reader<'t> {
+    text: &'t str,
+    name: &'t str,
+}
+
+impl Reader<'_> {
+    fn broken(&self, error: &toml::de::Error) -> Error {
+        // Only what was expected: what was found may be a password.
+        let message = error.message().lines().next().unwrap_or_default();
+        let message = match message.rsplit_once("expected ") {
+            Some((_, expected)) => format!("expected {expected}"),
+            None => message.to_owned(),
+        };
+        let at = error.span().map_or_else(|| self.name.to_owned(), |span| self.at(span.start));
+        Error::new(ErrorKind::Usage, format!("{at}: cannot be read")).why(message)
+    }
+
+    fn at(&self, offset: usize) -> String {
+        let before = self.text.as_bytes().get(..offset).unwrap_or_default();
+        format!("{}:{}", self.name, 1 + before.iter().filter(|byte| **byte == b'\n').count())
+    }
+
+    fn check_keys(&self, top: &DeTable<'_>) -> Result<()> {
+        self.check_table(top, &TOP, "the file")?;
+        for (key, value) in top {
+            let Some(table) = value.get_ref().as_table() else { continue };
+            match key.get_ref().as_ref() {
+                "repository" => self.check_table(table, &REPOSITORY, "[repository]")?,
+                "env" => self.check_environments(table)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn check_environments(&self, environments: &DeTable<'_>) -> Result<()> {
+        for (name, value) in environments {
+            let table = value.get_ref().as_table().ok_or_else(|| self.no_table(name, value))?;
+            self.check_table(table, &ENVIRONMENT, &format!("[env.{}]", name.get_ref()))?;
+        }
+        Ok(())
+    }
+
+    fn no_table(&self, name: &Spanned<DeString<'_>>, value: &Spanned<DeValue<'_>>) -> Error {
+        let (at, name) = (self.at(name.span().start), name.get_ref());
+        let kind = value.get_ref().type_str();
+        Error::new(ErrorKind::Usage, format!("{at}: env.{name} is a {kind}, not a table"))
+            .hint(format!("write [env.{name}] and below it url = \"…\""))
+    }
+
+    fn check_table(&self, table: &DeTable<'_>, keys: &Keys, place: &str) -> Result<()> {
+        let unknown = table.keys().find(|key| !keys.known.contains(&key.get_ref().as_ref()));
+        unknown.map_or(Ok(()), |key| Err(self.unknown_key(key, keys, place)))
+    }
+
+    fn unknown_key(&self, key: &Spanned<DeString<'_>>, keys: &Keys, place: &str) -> Error {
+        let (at, key) = (self.at(key.span().start), key.get_ref());
+        if keys.later.contains(&key.as_ref()) {
+            return Error::new(
+                ErrorKind::Usage,
+                format!("{at}: {key:?} in {place} is not supported by this version"),
+            )
+            .hint("remove the key, or use a version of pgstow that has the feature");
+        }
+        let error = Error::new(ErrorKind::Usage, format!("{at}: unknown key {key:?} in {place}"));
+        error.hint(
+            suggest::hint(key, keys.known.iter().copied())
+                .unwrap_or_else(|| format!("the keys are {}", keys.known.join(", "))),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> (String, Vec<String>) {
+        let error = parse(text, "pgstow.toml").err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Usage);
+        let message = format!("{} / {}", error.message(), error.reason().unwrap_or_default());
+        (message, error.hints().to_vec())
+    }
+
+    #[test]
+    fn a_whole_file_is_read() {
+        let text = "default_env = 'dev'\n[repository]\nurl = 'backups'\n[env.prod]\nurl = '${URL}'\nprotected = true\n\
+                    jobs = 4\nlock_timeout = '20s'\n[env.dev]\nhost = 'db'\nport = 5433\nuser = 'u'\ndatabase = 'd'\n\
+                    sslmode = 'require'\npassword_file = 'secret'\n";
+        let file = parse(text, "pgstow.toml").ok().unwrap();
+        assert_eq!(file.default_env.as_deref(), Some("dev"));
+        assert!(file.env["prod"].protected);
+        assert_eq!(file.env["dev"].port, Some(5433));
+    }
+
+    #[test]
+    fn every_known_key_is_a_key_of_the_file() {
+        for (keys, place) in [(&TOP, ""), (&REPOSITORY, "[repository]\n"), (&ENVIRONMENT, "[env.x]\n")] {
+            for key in keys.known {
+                let with_wrong_type = format!("{place}{key} = 1979-05-27");
+                let (message, _) = refused(&with_wrong_type);
+                assert!(!message.contains("unknown"), "{key}: {message}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line_and_a_near_one() {
+        let (message, hints) = refused("[env.prod]\nurl = 'x'\nprotectd = true\n");
+        assert!(message.starts_with("pgstow.toml:3: unknown key \"protectd\" in [env.prod]"), "{message}");
+        assert_eq!(hints, ["did you mean \"protected\"?"]);
+        let (message, hints) = refused("[storage]\n");
+        assert!(message.starts_with("pgstow.toml:1: unknown key \"storage\" in the file"), "{message}");
+        assert_eq!(hints, ["the keys are default_env, repository, env"]);
+    }
+
+    #[test]
+    fn keys_of_features_to_come_are_refused_as_such() {
+        for text in
+            ["[repository]\nencrypt_to = []", "[env.a.retention]\nkeep_last = 5", "[env.a]\ngrant_to = []"]
+        {
+            let (message, _) = refused(text);
+            assert!(message.contains("is not supported by this version"), "{message}");
+        }
+    }
+
+    #[test]
+    fn wrong_types_and_broken_syntax_are_named_with_their_line() {
+        let cases = [
+            ("[env.a]\nport = 'five'\n", "pgstow.toml:2"),
+            ("[env.a]\nport = 70000\n", "pgstow.toml:2"),
+            ("\n[env\n", "pgstow.toml:2"),
+            ("[env]\nprod = 'postgres://u:secret@h/d'\n", "pgstow.toml:2: env.prod is a string"),
+        ];
+        for (text, expected) in cases {
+            let (message, _) = refused(text);
+            assert!(message.starts_with(expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn no_error_repeats_a_secret_of_the_file() {
+        for text in [
+            "[env.a]\nurl = 'postgres://u:secret@h' x",
+            "[env]\na = 'secret'",
+            "[env.a]\nport = 'secret'",
+            "[env.a]\nprotected = 'secret'",
+        ] {
+            let (message, hints) = refused(text);
+            assert!(!message.contains("secret") && !hints.concat().contains("secret"), "{message}");
+        }
+    }
+}

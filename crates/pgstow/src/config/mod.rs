@@ -1,0 +1,210 @@
+//! Configuration: `pgstow.toml` in the current folder (or the file named by `--config`), or else
+//! the variables `DATABASE_URL` and `DATABASE_URL_<ENV>`.
+//!
+//! Parent folders are not searched: a backup tool must not pick up a stranger's file.
+
+mod dotenv;
+mod environment;
+mod file;
+mod suggest;
+mod variables;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+pub(crate) use environment::{Environment, parse_duration};
+use pgstow_core::repository::format::id::EnvironmentName;
+use pgstow_core::{Error, ErrorKind, Result};
+pub(crate) use variables::{Variables, is_variable_name};
+
+use crate::process::Process;
+
+/// Name of the configuration file.
+pub(crate) const FILE_NAME: &str = "pgstow.toml";
+/// Where backups go when nothing is configured.
+pub(crate) const DEFAULT_REPOSITORY: &str = "backups";
+
+/// The configuration of one run.
+pub(crate) struct Config {
+    /// Variables that values refer to.
+    pub(crate) variables: Variables,
+    folder: PathBuf,
+    repository: Option<String>,
+    default_env: Option<String>,
+    environments: BTreeMap<String, Environment>,
+}
+
+impl Config {
+    /// Reads `explicit`, or `pgstow.toml` in `folder`, or the variables alone.
+    ///
+    /// # Errors
+    /// Usage: a named file that does not exist, anything in it that is wrong.
+    pub(crate) fn load(explicit: Option<&Path>, folder: &Path, process: &Process) -> Result<Self> {
+        let path = explicit.map_or_else(|| folder.join(FILE_NAME), |path| folder.join(path));
+        let name = explicit.map_or_else(|| FILE_NAME.to_owned(), |path| path.display().to_string());
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => Some(text),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && explicit.is_none() => None,
+            Err(error) => {
+                return Err(Error::new(ErrorKind::Usage, format!("cannot read {name}")).source(error));
+            }
+        };
+        let folder = if explicit.is_some() { path.parent().unwrap_or(folder) } else { folder };
+        let variables = Variables::load(process, folder)?;
+        let section = text.as_deref().map(|text| file::parse(text, &name)).transpose()?.unwrap_or_default();
+        let mut environments = BTreeMap::new();
+        for (name, section) in section.env {
+            let checked = environment_name(&name)?;
+            environments.insert(name, Environment::from_section(checked, section, folder)?);
+        }
+        if environments.is_empty() {
+            environments = environments_of(&variables);
+        }
+        let config = Self {
+            variables,
+            folder: folder.to_owned(),
+            repository: section.repository.url,
+            default_env: section.default_env,
+            environments,
+        };
+        match &config.default_env {
+            Some(name) if !config.environments.contains_key(name) => Err(Error::new(
+                ErrorKind::Usage,
+                format!("default_env names {name:?}, which is no environment"),
+            )
+            .hint(config.known_environments())),
+            _ => Ok(config),
+        }
+    }
+
+    /// All environments, by name.
+    pub(crate) fn environments(&self) -> impl Iterator<Item = &Environment> {
+        self.environments.values()
+    }
+
+    /// The environment of this name, or the default one.
+    ///
+    /// # Errors
+    /// Not found, with near names; usage when no name is given and none is the default.
+    pub(crate) fn environment(&self, name: Option<&str>) -> Result<&Environment> {
+        match name {
+            Some(name) => self.environments.get(name).ok_or_else(|| self.unknown(name)),
+            None => self.default_environment(),
+        }
+    }
+
+    /// `default_env`; the only one; `staging`; `default`.
+    fn default_environment(&self) -> Result<&Environment> {
+        if let Some(environment) = self.default_env.as_ref().and_then(|name| self.environments.get(name)) {
+            return Ok(environment);
+        }
+        if let (1, Some(only)) = (self.environments.len(), self.environments.values().next()) {
+            return Ok(only);
+        }
+        let usual = ["staging", "default"].iter().find_map(|name| self.environments.get(*name));
+        usual.ok_or_else(|| {
+            if self.environments.is_empty() {
+                return Error::new(ErrorKind::Usage, "no environment is configured")
+                    .hint("set DATABASE_URL, or DATABASE_URL_PROD and the like, here or in .env")
+                    .hint("or name a database once: --url '$VARIABLE'")
+                    .hint("or write a pgstow.toml: pgstow init");
+            }
+            Error::new(ErrorKind::Usage, "several environments are configured and none is the default")
+                .hint(format!("name one; {}", self.known_environments()))
+                .hint("or set default_env in pgstow.toml")
+        })
+    }
+
+    fn unknown(&self, name: &str) -> Error {
+        let error = Error::new(ErrorKind::NotFound, format!("there is no environment {name:?}"));
+        let names: Vec<&str> = self.environments.keys().map(String::as_str).collect();
+        suggest_names(error, name, &names).hint(self.known_environments())
+    }
+
+    fn known_environments(&self) -> String {
+        if self.environments.is_empty() {
+            return "no environment is configured: set DATABASE_URL, or run pgstow init".to_owned();
+        }
+        let names: Vec<&str> = self.environments.keys().map(String::as_str).collect();
+        format!("the environments are {}", names.join(", "))
+    }
+
+    /// The directory of the repository. `given` is `--repository`, relative to the current folder.
+    ///
+    /// # Errors
+    /// Usage: a URL of a kind that is not supported.
+    pub(crate) fn repository(&self, given: Option<&str>, current: &Path) -> Result<PathBuf> {
+        match (given, &self.repository) {
+            (Some(given), _) => directory(given, "--repository").map(|path| current.join(path)),
+            (None, Some(configured)) => {
+                let expanded = self.variables.expand(configured, "repository.url")?;
+                directory(&expanded, "repository.url").map(|path| self.folder.join(path))
+            }
+            (None, None) => Ok(self.folder.join(DEFAULT_REPOSITORY)),
+        }
+    }
+}
+
+/// Adds a hint with the names near to `name`, if there are any.
+pub(crate) fn suggest_names(error: Error, name: &str, names: &[&str]) -> Error {
+    match suggest::hint(name, names.iter().copied()) {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+fn environment_name(name: &str) -> Result<EnvironmentName> {
+    EnvironmentName::new(name).map_err(|error| {
+        let suggestion = name.replace(['_', ' '], "-");
+        let refused = Error::new(ErrorKind::Usage, format!("[env.{name}]: {error}"));
+        match EnvironmentName::new(suggestion) {
+            Ok(suggestion) => refused.hint(format!("call it {suggestion}")),
+            Err(_) => refused,
+        }
+    })
+}
+
+/// `default` from `DATABASE_URL`, `prod` from `DATABASE_URL_PROD` and so on.
+fn environments_of(variables: &Variables) -> BTreeMap<String, Environment> {
+    let named = variables.names().filter_map(|variable| Some((variable, environment_of_variable(variable)?)));
+    named.map(|(variable, name)| (name.to_string(), Environment::from_variable(name, variable))).collect()
+}
+
+/// The environment that a variable stands for, if it is one of those.
+pub(crate) fn environment_of_variable(variable: &str) -> Option<EnvironmentName> {
+    let name = match variable.strip_prefix("DATABASE_URL")? {
+        "" => "default".to_owned(),
+        suffix => suffix.strip_prefix('_')?.to_lowercase().replace('_', "-"),
+    };
+    EnvironmentName::new(name).ok()
+}
+
+fn directory(url: &str, key: &str) -> Result<PathBuf> {
+    let usage = |message: String| Error::new(ErrorKind::Usage, message);
+    let path = match url.split_once("://") {
+        Some(("file", path)) if path.starts_with('/') => path,
+        Some(("file", _)) => {
+            return Err(usage(format!("{key}: a file URL needs an absolute path"))
+                .hint("write file:///path/to/backups, or the path alone"));
+        }
+        Some((scheme @ ("s3" | "gs" | "az"), _)) => {
+            return Err(usage(format!(
+                "{key}: repositories at {scheme}:// are not supported by this version"
+            ))
+            .hint("use a directory"));
+        }
+        Some((scheme, _)) => {
+            return Err(
+                usage(format!("{key}: unknown kind of repository {scheme:?}")).hint("use a directory")
+            );
+        }
+        None => url,
+    };
+    if path.is_empty() {
+        return Err(usage(format!("{key} is empty")).hint("name a directory"));
+    }
+    Ok(PathBuf::from(path))
+}
+
+#[cfg(test)]
+mod tests;
