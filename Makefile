@@ -1,0 +1,24 @@
+# `make help` lists what there is. Each target does its own set-up on a Debian or Ubuntu machine with Rust.
+.PHONY: help check test demo
+
+CARGO_DENY_VERSION := 0.20.2
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+check: ## the static gate: format, lints, documentation, licences, layering
+	cargo fmt --all --check
+	scripts/check-layers
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
+	cargo deny --version 2>/dev/null | grep -qx 'cargo-deny $(CARGO_DENY_VERSION)' || \
+		cargo install --quiet --locked cargo-deny@$(CARGO_DENY_VERSION)
+	cargo deny --locked check bans licenses sources
+
+test: ## all tests, on PostgreSQL 13 to 18 (installs what they need)
+	scripts/set-up-tests
+	cargo test --workspace --locked --no-fail-fast
+
+demo: ## back up and restore a sample shop on a throw-away server (installs what it needs)
+	scripts/set-up-demo
+	cargo run --release --locked --quiet -- demo

@@ -1,0 +1,14 @@
+//! The built program against real servers. One binary, so that its tests share servers.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bad_input;
+mod balance;
+mod concurrent_ddl;
+mod ground;
+mod interrupt;
+mod memory;
+mod recovery;
+mod round_trip;
+mod secrets;

@@ -1,0 +1,158 @@
+//! A TCP proxy on loopback that delays, resets or cuts off what a server sends.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustix::net::sockopt::set_socket_linger;
+
+/// What goes wrong on the way from the server to the client, once its bytes (over all
+/// connections) exceed a number.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Fault {
+    /// Nothing.
+    None,
+    /// Every piece comes late.
+    Delay(Duration),
+    /// All connections end in an orderly way.
+    CutAfter(u64),
+    /// All connections are reset.
+    ResetAfter(u64),
+    /// Nothing more arrives, and the connections stay open.
+    StallAfter(u64),
+}
+
+struct Shared {
+    target: u16,
+    fault: Fault,
+    passed: AtomicU64,
+    stopped: AtomicBool,
+    broken: AtomicBool,
+    streams: Mutex<Vec<TcpStream>>,
+}
+
+/// Takes connections until dropped.
+pub(crate) struct FaultProxy {
+    port: u16,
+    shared: Arc<Shared>,
+    acceptor: Option<JoinHandle<()>>,
+}
+
+impl FaultProxy {
+    /// Listens on a free port of 127.0.0.1 and passes everything on to `target` there.
+    pub(crate) fn start(target: u16, fault: Fault) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        let shared = Arc::new(Shared {
+            target,
+            fault,
+            passed: AtomicU64::new(0),
+            stopped: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
+            streams: Mutex::new(Vec::new()),
+        });
+        let acceptor = std::thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || {
+                for client in listener.incoming().flatten() {
+                    if shared.stopped.load(Ordering::SeqCst) {
+                        return;
+                    }
+                    shared.serve(client);
+                }
+            }
+        });
+        Self { port, shared, acceptor: Some(acceptor) }
+    }
+
+    /// Where it listens.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Bytes that came from the server so far.
+    pub(crate) fn passed(&self) -> u64 {
+        self.shared.passed.load(Ordering::SeqCst)
+    }
+}
+
+impl Shared {
+    fn serve(self: &Arc<Self>, client: TcpStream) {
+        // The server may be gone: the client then sees a closed connection.
+        let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.target)) else { return };
+        let pairs =
+            [(client.try_clone(), server.try_clone(), false), (server.try_clone(), client.try_clone(), true)];
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner).extend([client, server]);
+        for (from, to, is_answer) in pairs {
+            let (Ok(from), Ok(to)) = (from, to) else { return };
+            let shared = Arc::clone(self);
+            std::thread::spawn(move || shared.pass_on(from, to, is_answer));
+        }
+    }
+
+    fn pass_on(&self, mut from: TcpStream, mut to: TcpStream, is_answer: bool) {
+        let mut buffer = vec![0; 64 * 1024];
+        while let Ok(read) = from.read(&mut buffer) {
+            let Some(piece) = buffer.get(..read).filter(|piece| !piece.is_empty()) else { break };
+            if is_answer && self.goes_wrong(read as u64) {
+                return;
+            }
+            if to.write_all(piece).is_err() {
+                break;
+            }
+        }
+        if !self.broken.load(Ordering::SeqCst) {
+            let _ = to.shutdown(Shutdown::Write);
+        }
+    }
+
+    /// Counts a piece; true when it must not be passed on.
+    fn goes_wrong(&self, length: u64) -> bool {
+        let passed = self.passed.fetch_add(length, Ordering::SeqCst) + length;
+        match self.fault {
+            Fault::Delay(time) => {
+                std::thread::sleep(time);
+                false
+            }
+            Fault::CutAfter(limit) if passed > limit => {
+                self.end_all(false);
+                true
+            }
+            Fault::ResetAfter(limit) if passed > limit => {
+                self.end_all(true);
+                true
+            }
+            Fault::StallAfter(limit) => passed > limit,
+            Fault::None | Fault::CutAfter(_) | Fault::ResetAfter(_) => false,
+        }
+    }
+
+    fn end_all(&self, reset: bool) {
+        self.broken.store(true, Ordering::SeqCst);
+        for stream in self.streams.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            let end = if reset {
+                // A linger time of zero makes closing a reset; the readers wake up and close.
+                let _ = set_socket_linger(&stream, Some(Duration::ZERO));
+                Shutdown::Read
+            } else {
+                Shutdown::Both
+            };
+            let _ = stream.shutdown(end);
+        }
+    }
+}
+
+impl Drop for FaultProxy {
+    fn drop(&mut self) {
+        self.shared.stopped.store(true, Ordering::SeqCst);
+        self.shared.end_all(false);
+        // Wakes the acceptor.
+        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
+        if let Some(acceptor) = self.acceptor.take() {
+            let _ = acceptor.join();
+        }
+    }
+}
