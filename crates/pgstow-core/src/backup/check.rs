@@ -8,6 +8,7 @@ use crate::postgres::catalog::relations::{self, Relation, Sizes};
 use crate::postgres::catalog::sequences;
 use crate::postgres::client_tools::{PgDump, ToolPlaces, server_major};
 use crate::postgres::connection::Connection;
+use crate::postgres::pooler;
 use crate::postgres::session::{self, Purpose};
 use crate::repository::format::manifest::Source;
 
@@ -56,6 +57,10 @@ fn look(options: &BackupOptions, interrupt: &Interrupt, lines: &mut Lines) -> Re
         format!("{}, {safety}", connection.endpoint())
     };
     let Some(mut connection) = lines.note("connection", opened, described)? else { return Ok(()) };
+    let own = pooler::refuse_transaction_pooler(&mut connection, interrupt);
+    if lines.note("pooler", own, |()| "the session keeps its server process".to_owned())?.is_none() {
+        return Ok(());
+    }
     let encoding = preflight::client_encoding(&connection);
     let pinned = session::pin(&mut connection, Purpose::Read, encoding).map_err(Error::from);
     if lines.note("session", pinned, |()| "settings can be pinned".to_owned())?.is_none() {

@@ -17,6 +17,7 @@ use crate::monitor::{Event, Monitor};
 use crate::postgres::catalog::relations::{self, Sizes};
 use crate::postgres::client_tools::{MORE_LOCKS, PgDump, ToolPlaces, server_major};
 use crate::postgres::connection::Connection;
+use crate::postgres::pooler;
 use crate::postgres::session::{self, Purpose};
 use crate::postgres::{ConnectionSettings, QueryError, ServerError};
 use crate::repository::format::FORMAT_VERSION;
@@ -215,7 +216,8 @@ fn read_everything(
 /// Connects and refuses whatever would fail later.
 fn prepare(options: &BackupOptions, monitor: &dyn Monitor, interrupt: &Interrupt) -> Result<Start> {
     let mut connection = Connection::open(&options.connection, interrupt)?;
-    // Before any query: the role's own settings (time-outs, say) must not apply to us.
+    pooler::refuse_transaction_pooler(&mut connection, interrupt)?;
+    // Before any other query: the role's own settings (time-outs, say) must not apply to us.
     let encoding = preflight::client_encoding(&connection);
     session::pin(&mut connection, Purpose::Read, encoding)?;
     let source = preflight::source(&mut connection)?;

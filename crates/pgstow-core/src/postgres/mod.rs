@@ -13,6 +13,7 @@ mod exchange;
 pub mod identifier;
 mod login;
 mod passfile;
+pub mod pooler;
 mod reach;
 pub mod rows;
 pub mod server;

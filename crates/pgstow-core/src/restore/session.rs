@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::interrupt::Interrupt;
+use crate::postgres::pooler::refuse_transaction_pooler;
 use crate::postgres::session::{Purpose, pin};
 use crate::postgres::{Connection, ConnectionSettings, QueryError};
 
@@ -25,6 +26,7 @@ impl Session {
     /// The connection's.
     pub(super) fn open(settings: &ConnectionSettings, interrupt: &Interrupt) -> Result<Self> {
         let mut connection = Connection::open(settings, interrupt)?;
+        refuse_transaction_pooler(&mut connection, interrupt)?;
         pin_for_restore(&mut connection)?;
         let login = settings.user.clone();
         Ok(Self { connection, atomic: false, login, interrupt: interrupt.clone() })
