@@ -61,7 +61,7 @@ fn look(options: &BackupOptions, interrupt: &Interrupt, lines: &mut Lines) -> Re
     if lines.note("pooler", own, |()| "the session keeps its server process".to_owned())?.is_none() {
         return Ok(());
     }
-    let encoding = preflight::client_encoding(&connection);
+    let encoding = session::client_encoding(&connection);
     let pinned = session::pin(&mut connection, Purpose::Read, encoding).map_err(Error::from);
     if lines.note("session", pinned, |()| "settings can be pinned".to_owned())?.is_none() {
         return Ok(());

@@ -73,13 +73,6 @@ fn version_text(connection: &Connection) -> String {
     connection.parameter("server_version").unwrap_or("of an unknown version").to_owned()
 }
 
-/// Client encoding that carries this database's text unharmed: UTF-8, or no conversion at all
-/// where the server itself does not know what its bytes mean. Known from the login, so that the
-/// session can be pinned before its first query.
-pub(super) fn client_encoding(connection: &Connection) -> &'static str {
-    if connection.parameter("server_encoding") == Some("SQL_ASCII") { "SQL_ASCII" } else { "UTF8" }
-}
-
 /// Refuses to start when a table in scope cannot be locked and read in full.
 ///
 /// # Errors

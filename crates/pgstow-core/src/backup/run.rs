@@ -218,7 +218,7 @@ fn prepare(options: &BackupOptions, monitor: &dyn Monitor, interrupt: &Interrupt
     let mut connection = Connection::open(&options.connection, interrupt)?;
     pooler::refuse_transaction_pooler(&mut connection, interrupt)?;
     // Before any other query: the role's own settings (time-outs, say) must not apply to us.
-    let encoding = preflight::client_encoding(&connection);
+    let encoding = session::client_encoding(&connection);
     session::pin(&mut connection, Purpose::Read, encoding)?;
     let source = preflight::source(&mut connection)?;
     let endpoint = format!("{}/{}", source.endpoint, source.database);

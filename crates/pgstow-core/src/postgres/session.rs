@@ -15,6 +15,13 @@ pub enum Purpose {
     Restore,
 }
 
+/// Client encoding that carries this database's text unharmed: UTF-8, or no conversion at all
+/// where the server itself does not know what its bytes mean. Known from the login, so that the
+/// session can be pinned before its first query.
+pub fn client_encoding(connection: &Connection) -> &'static str {
+    if connection.parameter("server_encoding") == Some("SQL_ASCII") { "SQL_ASCII" } else { "UTF8" }
+}
+
 /// What decides how values and definitions are written as text, and what could end or steer a long
 /// session from outside. `pg_dump` pins the same but for TimeZone, bytea_output and lc_monetary.
 const PINNED: [(&str, &str); 15] = [

@@ -9,7 +9,7 @@ use super::data::{column_list, passes};
 use super::guards::load_target;
 use super::rowsum::{RowSum, RowSummer};
 use super::selection::TableName;
-use super::session::Session;
+use super::session::{Session, on_all};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::postgres::QueryError;
@@ -126,12 +126,7 @@ impl<'a> Comparison<'a> {
             }
             Ok(())
         };
-        std::thread::scope(|scope| {
-            let workers: Vec<_> = sessions.iter_mut().map(|session| scope.spawn(|| work(session))).collect();
-            workers.into_iter().try_for_each(|worker| {
-                worker.join().unwrap_or_else(|_| Err(Error::failed("a session ended unexpectedly")))
-            })
-        })?;
+        on_all(sessions, work)?;
         let sums = sums.into_inner().unwrap_or_else(PoisonError::into_inner);
         let finding = |group: usize| match sums.unknown.get(&group) {
             Some(reason) => Finding::Unknown(reason.clone()),

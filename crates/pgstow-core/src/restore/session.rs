@@ -1,9 +1,9 @@
 //! A session with the target, and what a failed statement means for the rest of the restore.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::postgres::pooler::refuse_transaction_pooler;
-use crate::postgres::session::{Purpose, pin};
+use crate::postgres::session::{Purpose, client_encoding, pin};
 use crate::postgres::{Connection, ConnectionSettings, QueryError};
 
 /// Statements of [`Session::each`] in one message.
@@ -27,18 +27,29 @@ impl Session {
     pub(super) fn open(settings: &ConnectionSettings, interrupt: &Interrupt) -> Result<Self> {
         let mut connection = Connection::open(settings, interrupt)?;
         refuse_transaction_pooler(&mut connection, interrupt)?;
-        pin_for_restore(&mut connection)?;
+        Self::pinned(connection, settings, interrupt)
+    }
+
+    fn pinned(
+        mut connection: Connection,
+        settings: &ConnectionSettings,
+        interrupt: &Interrupt,
+    ) -> Result<Self> {
+        let encoding = client_encoding(&connection);
+        pin(&mut connection, Purpose::Restore, encoding)?;
         let login = settings.user.clone();
         Ok(Self { connection, atomic: false, login, interrupt: interrupt.clone() })
     }
 
-    /// Another session with the same server. It does not wait for disk at each commit: only the
+    /// Another session with the same server, which is known not to be a transaction pooler. It does not wait for disk at each commit: only the
     /// last commit of a restore does, and it covers all before it.
     ///
     /// # Errors
     /// The connection's.
     pub(super) fn sibling(&self) -> Result<Self> {
-        let mut sibling = Self::open(self.connection.settings(), &self.interrupt)?;
+        let settings = self.connection.settings();
+        let connection = Connection::open(settings, &self.interrupt)?;
+        let mut sibling = Self::pinned(connection, settings, &self.interrupt)?;
         sibling.login.clone_from(&self.login);
         sibling.ease()?;
         Ok(sibling)
@@ -148,16 +159,21 @@ impl Session {
     }
 }
 
-/// Pins a restore's settings, in the encoding that carries the database's text.
+/// Runs `work` on all sessions at once.
 ///
 /// # Errors
-/// The server's.
-pub(super) fn pin_for_restore(connection: &mut Connection) -> Result<(), QueryError> {
-    let encoding = match connection.parameter("server_encoding") {
-        Some("SQL_ASCII") => "SQL_ASCII",
-        _ => "UTF8",
-    };
-    pin(connection, Purpose::Restore, encoding)
+/// The first that any of them gives, in the order of sessions.
+pub(super) fn on_all(
+    sessions: &mut [Session],
+    work: impl Fn(&mut Session) -> Result<()> + Sync,
+) -> Result<()> {
+    let work = &work;
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = sessions.iter_mut().map(|session| scope.spawn(|| work(session))).collect();
+        workers.into_iter().try_for_each(|worker| {
+            worker.join().unwrap_or_else(|_| Err(Error::failed("a session ended unexpectedly")))
+        })
+    })
 }
 
 /// Whether nothing more can be done: the session is over, or the server lacks a resource or is

@@ -11,7 +11,7 @@ use super::plan::{Steps, name_parts};
 use super::privileges::Reconciled;
 use super::reconcile::{Object, complete, object, objects};
 use super::selection::{Carried, TableName};
-use super::session::{Session, describe};
+use super::session::{Session, describe, on_all};
 use super::target::TargetState;
 use crate::error::{Error, Result};
 use crate::inventory::catalog::Catalog;
@@ -368,12 +368,7 @@ fn count_rows(
         }
         Ok(())
     };
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = sessions.iter_mut().map(|session| scope.spawn(|| work(session))).collect();
-        workers.into_iter().try_for_each(|worker| {
-            worker.join().unwrap_or_else(|_| Err(Error::failed("a session ended unexpectedly")))
-        })
-    })?;
+    on_all(sessions, work)?;
     Ok(counts.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
