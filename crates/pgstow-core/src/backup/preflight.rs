@@ -39,6 +39,7 @@ pub(super) fn source(connection: &mut Connection) -> Result<Source> {
         endpoint,
         database: row.get(0)?,
         database_oid: row.get(1)?,
+        database_xmin: None,
         server_version_num: version,
         server_version,
         system_identifier,

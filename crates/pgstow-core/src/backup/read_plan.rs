@@ -163,6 +163,7 @@ pub(super) fn manifest_tables(plan: &ReadPlan, chunks: &[Vec<Chunk>]) -> Vec<Tab
             rows: chunks.iter().map(|chunk| chunk.rows).sum(),
             bytes: chunks.iter().map(|chunk| chunk.bytes).sum(),
             chunks,
+            proof: None,
         })
         .collect();
     tables.sort_by(|a, b| (&a.schema, &a.name).cmp(&(&b.schema, &b.name)));

@@ -168,6 +168,7 @@ fn attempt_once(
         objects: collected.objects,
         files: Vec::new(),
         not_carried: not_carried.clone(),
+        proof: None,
     };
     let header = commit(draft, options, manifest, &definitions, collected.new_bytes, started_at)?;
     Ok(BackupReport { header, not_carried, tables, seconds: clock.elapsed().as_secs_f64() })

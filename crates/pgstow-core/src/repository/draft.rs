@@ -7,6 +7,7 @@ use super::format::id::{BackupId, EnvironmentName, Label, ObjectId};
 use super::format::manifest::{File, Manifest};
 use super::format::{FORMAT_VERSION, compressed, layout};
 use super::open::{Repository, write};
+use super::unfinished;
 use crate::error::{Error, Result};
 use crate::inventory::catalog::Catalog;
 
@@ -14,14 +15,31 @@ use crate::inventory::catalog::Catalog;
 const SECONDS_TO_TRY: usize = 3600;
 
 /// A backup that is being made; invisible until [`BackupDraft::commit`]. Dropping it removes the
-/// files of its folder and the folder.
+/// files of its folder and the folder; where progress was written, that stays, for the next backup.
 pub struct BackupDraft<'r> {
     repository: &'r Repository,
     id: BackupId,
     files: Vec<File>,
     /// Paths that this draft wrote or may have written, in order.
     written: Vec<String>,
+    /// Paths of progress files that lie there, in order: one, or the older one too for a moment.
+    progress: Vec<String>,
+    /// Paths of progress files to be removed, which may lie there or not.
+    superseded: Vec<String>,
+    next_progress: u32,
     committed: bool,
+}
+
+/// A file of an earlier backup's folder, its hash checked, byte for byte as it is stored.
+pub struct StoredFile {
+    name: String,
+    content: Vec<u8>,
+}
+
+impl StoredFile {
+    pub(super) fn new(name: &str, content: Vec<u8>) -> Self {
+        Self { name: name.to_owned(), content }
+    }
 }
 
 impl<'r> BackupDraft<'r> {
@@ -35,12 +53,25 @@ impl<'r> BackupDraft<'r> {
         for _ in 0..SECONDS_TO_TRY {
             let id = BackupId::compose(environment, time, label);
             if repository.store().create_folder(&layout::backup_folder(&id))? {
-                return Ok(Self { repository, id, files: Vec::new(), written: Vec::new(), committed: false });
+                return Ok(Self::new(repository, id));
             }
             time = time.saturating_add(1.second()).unwrap_or(time);
         }
         Err(Error::failed(format!("no free backup id for {environment} within an hour after {now}"))
             .hint("is this machine's clock right?"))
+    }
+
+    fn new(repository: &'r Repository, id: BackupId) -> Self {
+        Self {
+            repository,
+            id,
+            files: Vec::new(),
+            written: Vec::new(),
+            progress: Vec::new(),
+            superseded: Vec::new(),
+            next_progress: 1,
+            committed: false,
+        }
     }
 
     /// The reserved id.
@@ -69,6 +100,15 @@ impl<'r> BackupDraft<'r> {
         Ok(())
     }
 
+    /// Writes a file of an earlier backup under the same name, noted as [`BackupDraft::write_file`]
+    /// does.
+    ///
+    /// # Errors
+    /// As [`BackupDraft::write_file`].
+    pub fn adopt_file(&mut self, file: &StoredFile) -> Result<()> {
+        self.write_file(&file.name, &file.content)
+    }
+
     /// Writes `catalog.json.zst`, noted as [`BackupDraft::write_file`] does.
     ///
     /// # Errors
@@ -79,8 +119,47 @@ impl<'r> BackupDraft<'r> {
         self.write_file(layout::CATALOG_FILE, &file)
     }
 
+    /// Writes down what is finished: `manifest` with the chunks so far, naming stored objects only.
+    /// Fills in what [`BackupDraft::commit`] does. It takes the place of what was written before,
+    /// and serves the next backup if this one is interrupted ([`Repository::unfinished`]).
+    ///
+    /// A run that is silent for a day is taken for dead by other runs, and its folder with it.
+    ///
+    /// # Errors
+    /// An inconsistent manifest; the store's. Then the earlier progress stays, and the backup can go
+    /// on. Also when another run took the folder: then nothing can be committed any more.
+    pub fn write_progress(&mut self, manifest: &Manifest) -> Result<()> {
+        let manifest = self.complete(manifest.clone(), Vec::new())?;
+        let file = to_file(&manifest)?;
+        if length(&file) > layout::FILE_LIMIT_BYTES {
+            return Err(Error::failed(format!("the progress of {} is too long to be written", self.id)));
+        }
+        let name = layout::progress_file(self.next_progress, &ObjectId::of(&file));
+        let path = layout::backup_file(&self.id, &name);
+        // A name is never used twice, so a doubtful file stands in nobody's way.
+        self.next_progress = self.next_progress.saturating_add(1);
+        match write(self.repository.store(), &path, &file) {
+            Ok(true) => self.progress.push(path),
+            Ok(false) => {
+                return Err(Error::failed(format!("{} exists already", self.repository.display(&path))));
+            }
+            Err(error) => {
+                // It may be visible although it could not be made durable.
+                self.superseded.push(path);
+                self.remove_superseded();
+                return Err(error);
+            }
+        }
+        self.require_own_folder()?;
+        let older = self.progress.len().saturating_sub(1);
+        self.superseded.extend(self.progress.drain(..older));
+        self.remove_superseded();
+        Ok(())
+    }
+
     /// Checks that every object the manifest names exists, writes `objects.list`, the manifest
-    /// and, last, the header.
+    /// and, last, the header. Afterwards removes what interrupted backups of the environment left,
+    /// this one's progress too, as far as that can be done.
     ///
     /// Fills in of the manifest: `format_version`, `backup`, `files`; of the header:
     /// `format_version`, `id`, `environment`, `label`, `finished_at` (`now`), `rows`,
@@ -88,27 +167,19 @@ impl<'r> BackupDraft<'r> {
     /// `new_bytes` must come with the stored bytes of the new objects; the folder's files are added.
     ///
     /// # Errors
-    /// An inconsistent manifest; a missing object, named; the store's. The backup does not exist then.
-    pub fn commit(
-        mut self,
-        mut manifest: Manifest,
-        mut header: Header,
-        now: jiff::Timestamp,
-    ) -> Result<Header> {
+    /// An inconsistent manifest; a missing object, named; a folder that another run took; the
+    /// store's. The backup does not exist then.
+    pub fn commit(mut self, manifest: Manifest, mut header: Header, now: jiff::Timestamp) -> Result<Header> {
         let ids = manifest.objects.iter().map(|object| object.id);
         self.write_file(layout::OBJECTS_LIST, &layout::objects_list(ids))?;
-        manifest.format_version = FORMAT_VERSION;
-        manifest.backup = self.id.clone();
-        manifest.files = self.files.clone();
-        manifest.validate().map_err(|invalid| {
-            Error::failed(format!("the manifest of {} is inconsistent", self.id)).source(invalid)
-        })?;
+        let manifest = self.complete(manifest, self.files.clone())?;
         for object in &manifest.objects {
             self.repository.check_object(object)?;
         }
-        let manifest_file = compressed::to_file(&manifest)
-            .map_err(|error| Error::failed("cannot compress the manifest").source(error))?;
+        let manifest_file = to_file(&manifest)?;
         self.write_new(layout::MANIFEST_FILE, &manifest_file)?;
+        // From here on nobody removes anything; what was removed before shows now.
+        self.require_own_folder()?;
         self.fill(&mut header, &manifest, &manifest_file)?;
         header.finished_at = now;
         let (header, header_file) = header.into_file();
@@ -119,7 +190,39 @@ impl<'r> BackupDraft<'r> {
         }
         self.write_new(layout::HEADER_FILE, &header_file)?;
         self.committed = true;
+        self.superseded.append(&mut self.progress);
+        self.remove_superseded();
+        unfinished::clean(self.repository.store(), &self.id);
         Ok(header)
+    }
+
+    /// The manifest with what only this draft knows, and consistent.
+    fn complete(&self, mut manifest: Manifest, files: Vec<File>) -> Result<Manifest> {
+        manifest.format_version = FORMAT_VERSION;
+        manifest.backup = self.id.clone();
+        manifest.files = files;
+        manifest.validate().map_err(|invalid| {
+            Error::failed(format!("the manifest of {} is inconsistent", self.id)).source(invalid)
+        })?;
+        Ok(manifest)
+    }
+
+    /// Makes sure that no other run took this one for dead ([`unfinished::clean`]).
+    fn require_own_folder(&self) -> Result<()> {
+        let files = self.files.iter().map(|file| layout::backup_file(&self.id, &file.name));
+        let expected = files.chain(self.progress.iter().cloned());
+        let Some(why) = unfinished::taken(self.repository.store(), &self.id, expected)? else {
+            return Ok(());
+        };
+        Err(Error::failed(format!("another run took {} for dead and cleared its folder", self.id))
+            .why(why)
+            .hint("run the backup again: what this one stored is not stored anew"))
+    }
+
+    /// Removes old progress; what cannot be removed is tried again, and harmless.
+    fn remove_superseded(&mut self) {
+        let store = self.repository.store();
+        self.superseded.retain(|path| store.remove(path).is_err());
     }
 
     fn fill(&self, header: &mut Header, manifest: &Manifest, manifest_file: &[u8]) -> Result<()> {
@@ -158,6 +261,10 @@ impl<'r> BackupDraft<'r> {
     }
 }
 
+fn to_file(manifest: &Manifest) -> Result<Vec<u8>> {
+    compressed::to_file(manifest).map_err(|error| Error::failed("cannot compress the manifest").source(error))
+}
+
 fn length(content: &[u8]) -> u64 {
     u64::try_from(content.len()).expect("a usize has at most 64 bits")
 }
@@ -167,11 +274,21 @@ impl Drop for BackupDraft<'_> {
         if self.committed {
             return;
         }
-        // What cannot be removed stays invisible, as the header goes first.
+        // What cannot be removed stays invisible, as the header goes first; a header that stays
+        // keeps its files.
         let store = self.repository.store();
+        let header = layout::backup_file(&self.id, layout::HEADER_FILE);
         for path in self.written.iter().rev() {
-            let _ = store.remove(path);
+            if store.remove(path).is_err() && *path == header {
+                return;
+            }
         }
-        let _ = store.remove_folder(&layout::backup_folder(&self.id));
+        self.remove_superseded();
+        if self.progress.is_empty() {
+            let _ = store.remove_folder(&layout::backup_folder(&self.id));
+        } else {
+            // Without it the next runs wait a day before they clear the folder.
+            let _ = unfinished::mark_ended(store, &self.id, unfinished::INTERRUPTED);
+        }
     }
 }

@@ -15,6 +15,9 @@ pub struct Listing {
     pub damaged: Vec<(String, String)>,
     /// Folders without a header, sorted: being made now, interrupted, or robbed of it.
     pub unfinished: Vec<String>,
+    /// Those of `unfinished` whose run is known to have ended and left finished chunks for the next
+    /// backup, sorted.
+    pub interrupted: Vec<String>,
 }
 
 impl Listing {
@@ -33,7 +36,7 @@ impl Listing {
         let path = layout::backup_file(&id, layout::HEADER_FILE);
         let file = match store.read_all(&path, layout::HEADER_LIMIT_BYTES) {
             Ok(file) => file,
-            Err(StoreError::NotFound { .. }) => return self.unfinished.push(id.into()),
+            Err(StoreError::NotFound { .. }) => return self.add_unfinished(store, id),
             Err(error) => {
                 let error = crate::Error::from(error);
                 let why = error.reason().unwrap_or_default();
@@ -44,5 +47,13 @@ impl Listing {
             Ok(header) => self.backups.push(header),
             Err(error) => self.damaged.push((id.into(), format!("{} {error}", layout::HEADER_FILE))),
         }
+    }
+
+    fn add_unfinished(&mut self, store: &dyn Store, id: BackupId) {
+        let ended = layout::backup_file(&id, layout::ENDED_FILE);
+        if matches!(store.size(&ended), Ok(Some(_))) {
+            self.interrupted.push(id.to_string());
+        }
+        self.unfinished.push(id.into());
     }
 }

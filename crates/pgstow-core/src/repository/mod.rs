@@ -8,8 +8,9 @@ mod open;
 mod receipts;
 mod select;
 pub mod store;
+mod unfinished;
 
-pub use draft::BackupDraft;
+pub use draft::{BackupDraft, StoredFile};
 pub use listing::Listing;
 pub use open::Repository;
 pub use receipts::Receipts;

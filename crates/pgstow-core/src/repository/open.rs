@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::draft::BackupDraft;
+use super::draft::{BackupDraft, StoredFile};
 use super::format::header::Header;
 use super::format::id::{BackupId, EnvironmentName, Label, ObjectId};
 use super::format::identity::Identity;
@@ -14,6 +14,7 @@ use super::object::{ObjectReader, ObjectWriter};
 use super::receipts::{self, Receipts};
 use super::select::{self, Selected};
 use super::store::{Store, StoreError};
+use super::unfinished;
 use crate::error::{Error, ErrorKind, Result};
 use crate::inventory::catalog::Catalog;
 
@@ -186,6 +187,15 @@ impl Repository {
         self.checked_file(&layout::backup_file(&manifest.backup, &file.name), file.bytes, file.hash)
     }
 
+    /// Reads and checks one small file of a backup's folder as it lies there, for another backup to
+    /// adopt.
+    ///
+    /// # Errors
+    /// Missing, damaged or too long, named.
+    pub fn stored_file(&self, manifest: &Manifest, name: &str) -> Result<StoredFile> {
+        Ok(StoredFile::new(name, self.file(manifest, name)?))
+    }
+
     fn checked_file(&self, path: &str, bytes: u64, hash: ObjectId) -> Result<Vec<u8>> {
         let damaged = |why: String| Error::failed(format!("{} is damaged", self.display(path))).why(why);
         let found = self
@@ -255,6 +265,18 @@ impl Repository {
     ) -> Result<BackupDraft<'_>> {
         self.store.remove_abandoned()?;
         BackupDraft::begin(self, environment, label, now)
+    }
+
+    /// What backups of `environment` that have no header had finished when they were interrupted,
+    /// or have so far: the newest readable partial manifest of each, newest snapshot first. They
+    /// name only objects that were stored; whether these are still there is for the reader to check.
+    ///
+    /// Damaged ones are passed over: they are worth nothing, and nobody depends on them.
+    ///
+    /// # Errors
+    /// The store's, when folders cannot be listed.
+    pub fn unfinished(&self, environment: &EnvironmentName) -> Result<Vec<Manifest>> {
+        unfinished::manifests(self.store(), environment)
     }
 
     /// Stores a receipt and returns its path within the repository.

@@ -302,6 +302,7 @@ mod tests {
                 endpoint: String::new(),
                 database: String::new(),
                 database_oid: 1,
+                database_xmin: None,
                 server_version_num: version,
                 server_version: format!("{}.{}", version / 10_000, version % 100),
                 system_identifier: None,
@@ -322,6 +323,7 @@ mod tests {
             objects: Vec::new(),
             files: Vec::new(),
             not_carried: Vec::new(),
+            proof: None,
         }
     }
 
@@ -351,6 +353,7 @@ mod tests {
             rows: 1,
             bytes: 1,
             chunks: Vec::new(),
+            proof: None,
         });
         let references: BTreeSet<TableName> =
             references.iter().map(|name| ("public".to_owned(), (*name).to_owned())).collect();

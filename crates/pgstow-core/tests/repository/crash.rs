@@ -1,157 +1,42 @@
 //! A store that fails at the n-th operation, for every n: earlier backups stay good, the new one
 //! is whole or absent, and the next run succeeds.
 
-use std::io::{self, Read, Write};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use pgstow_core::interrupt::Interrupt;
 use pgstow_core::monitor::Silent;
 use pgstow_core::repository::Repository;
 use pgstow_core::repository::format::header::Header;
-use pgstow_core::repository::store::{Listed, LocalStore, PendingFile, Store, StoreError};
 use pgstow_core::verify::verify;
-use tempfile::{TempDir, tempdir, tempdir_in};
 
+use crate::faulty::{Fault, Faulty, Plan, fast_folder};
 use crate::sample::*;
-
-/// What happens at the operation that fails.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Fault {
-    /// It fails once; the next ones work.
-    Once,
-    /// It is done, but says once that it failed; the next ones work.
-    OnceAfter,
-    /// It and all that follow fail, as if the machine had died before it.
-    DiesBefore,
-    /// It is done, but says that it failed; all that follow fail.
-    DiesAfter,
-}
-
-/// Counts operations and lets one fail.
-#[derive(Clone)]
-struct Plan {
-    fault: Fault,
-    at: usize,
-    operations: Arc<AtomicUsize>,
-}
-
-impl Plan {
-    fn new(fault: Fault, at: usize) -> Self {
-        Self { fault, at, operations: Arc::new(AtomicUsize::new(0)) }
-    }
-
-    fn run<T>(&self, work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let number = self.operations.fetch_add(1, Ordering::SeqCst);
-        let fails = match self.fault {
-            Fault::Once | Fault::OnceAfter => number == self.at,
-            Fault::DiesBefore | Fault::DiesAfter => number >= self.at,
-        };
-        if !fails {
-            return work();
-        }
-        if matches!(self.fault, Fault::DiesAfter | Fault::OnceAfter) && number == self.at {
-            let _ = work();
-        }
-        Err(StoreError::Io {
-            action: "use",
-            path: format!("operation {number}"),
-            source: io::ErrorKind::Other.into(),
-        })
-    }
-}
-
-/// A local store under such a plan.
-struct Faulty {
-    inner: LocalStore,
-    plan: Plan,
-}
-
-struct FaultyFile {
-    inner: Option<Box<dyn PendingFile>>,
-    plan: Plan,
-}
-
-impl Write for FaultyFile {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let mut written = Ok(0);
-        self.plan
-            .run(|| {
-                written = self.inner.as_mut().unwrap().write(buffer);
-                Ok(())
-            })
-            .map_err(io::Error::other)?;
-        written
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl PendingFile for FaultyFile {
-    fn commit(mut self: Box<Self>, path: &str) -> Result<bool, StoreError> {
-        let inner = self.inner.take().unwrap();
-        self.plan.clone().run(|| inner.commit(path))
-    }
-}
-
-impl Store for Faulty {
-    fn location(&self) -> String {
-        self.inner.location()
-    }
-    fn read(&self, path: &str) -> Result<Box<dyn Read + Send>, StoreError> {
-        self.plan.run(|| self.inner.read(path))
-    }
-    fn read_all(&self, path: &str, limit_bytes: u64) -> Result<Vec<u8>, StoreError> {
-        self.plan.run(|| self.inner.read_all(path, limit_bytes))
-    }
-    fn size(&self, path: &str) -> Result<Option<u64>, StoreError> {
-        self.plan.run(|| self.inner.size(path))
-    }
-    fn create(&self) -> Result<Box<dyn PendingFile>, StoreError> {
-        let inner = self.plan.run(|| self.inner.create())?;
-        Ok(Box::new(FaultyFile { inner: Some(inner), plan: self.plan.clone() }))
-    }
-    fn list(&self, folder: &str) -> Result<Vec<Listed>, StoreError> {
-        self.plan.run(|| self.inner.list(folder))
-    }
-    fn folders(&self, folder: &str) -> Result<Vec<String>, StoreError> {
-        self.plan.run(|| self.inner.folders(folder))
-    }
-    fn names(&self) -> Result<Vec<String>, StoreError> {
-        self.plan.run(|| self.inner.names())
-    }
-    fn create_folder(&self, folder: &str) -> Result<bool, StoreError> {
-        self.plan.run(|| self.inner.create_folder(folder))
-    }
-    fn remove_folder(&self, folder: &str) -> Result<(), StoreError> {
-        self.plan.run(|| self.inner.remove_folder(folder))
-    }
-    fn remove(&self, path: &str) -> Result<(), StoreError> {
-        self.plan.run(|| self.inner.remove(path))
-    }
-    fn remove_abandoned(&self) -> Result<(), StoreError> {
-        self.plan.run(|| self.inner.remove_abandoned())
-    }
-}
-
-/// In memory where there is such a place: hundreds of backups need not wait for a disk.
-fn fast_folder() -> TempDir {
-    tempdir_in("/dev/shm").or_else(|_| tempdir()).unwrap()
-}
 
 const SECOND_RUN: &str = "2026-12-01T00:00:00Z";
 
 /// Opens (or creates) the repository under the plan and stores one more backup.
 fn one_more(root: &Path, plan: &Plan) -> pgstow_core::Result<Header> {
-    let store = Box::new(Faulty { inner: LocalStore::new(root), plan: plan.clone() });
-    let repository = Repository::open_or_init(store, time(SECOND_RUN))?;
+    let repository = Repository::open_or_init(Box::new(Faulty::new(root, plan)), time(SECOND_RUN))?;
     store_backup(&repository, &environment("prod"), None, time(SECOND_RUN), 20)
 }
 
-fn all_good(root: &Path) -> Vec<Header> {
+/// As [`one_more`], writing progress on the way.
+fn one_more_with_progress(root: &Path, plan: &Plan) -> pgstow_core::Result<Header> {
+    let repository = Repository::open(Box::new(Faulty::new(root, plan)))?;
+    let (draft, stored) = begin_with_progress(&repository, &environment("prod"), time(SECOND_RUN), 20)?;
+    finish(draft, time(SECOND_RUN), &stored)
+}
+
+/// As [`one_more_with_progress`], interrupted by the user.
+fn one_interrupted(root: &Path, plan: &Plan) -> pgstow_core::Result<()> {
+    let repository = Repository::open(Box::new(Faulty::new(root, plan)))?;
+    let (draft, _) = begin_with_progress(&repository, &environment("prod"), time(SECOND_RUN), 20)?;
+    drop(draft);
+    Ok(())
+}
+
+pub(crate) fn all_good(root: &Path) -> Vec<Header> {
     let repository = open(root);
     let listing = repository.list().unwrap();
     assert!(listing.damaged.is_empty(), "{:?}", listing.damaged);
@@ -162,20 +47,26 @@ fn all_good(root: &Path) -> Vec<Header> {
     listing.backups
 }
 
-/// Fails at each operation in turn; `check` looks at the repository after each failure.
-fn fail_at_each(fault: Fault, prepare: impl Fn(&Path), check: impl Fn(&Path, usize)) {
+/// Fails at each operation in turn; `check` looks at the repository after each failure, and is told
+/// the operation and whether the run said that it succeeded.
+fn fail_at_each<T>(
+    fault: Fault,
+    prepare: impl Fn(&Path),
+    run: impl Fn(&Path, &Plan) -> pgstow_core::Result<T>,
+    check: impl Fn(&Path, usize, bool),
+) {
     for at in 0.. {
         let place = fast_folder();
         prepare(place.path());
         let plan = Plan::new(fault, at);
-        let outcome = one_more(place.path(), &plan);
-        if plan.operations.load(Ordering::SeqCst) <= at {
+        let outcome = run(place.path(), &plan);
+        if plan.operations() <= at {
             outcome.unwrap();
             assert!(at > 15, "only {at} operations were seen");
             return;
         }
-        check(place.path(), at);
-        one_more(place.path(), &Plan::new(Fault::Once, usize::MAX)).unwrap();
+        check(place.path(), at, outcome.is_ok());
+        one_more(place.path(), &Plan::harmless()).unwrap();
         all_good(place.path());
     }
 }
@@ -186,7 +77,7 @@ fn one_backup(root: &Path) {
 
 #[test]
 fn a_single_failure_leaves_earlier_backups_good_and_no_trace_of_the_new_one() {
-    fail_at_each(Fault::Once, one_backup, |root, at| {
+    fail_at_each(Fault::Once, one_backup, one_more, |root, at, _| {
         let backups = all_good(root);
         assert!(matches!(backups.len(), 1 | 2), "operation {at}");
         assert!(files(&root.join("tmp")).is_empty(), "operation {at}: {:?}", files(&root.join("tmp")));
@@ -196,39 +87,114 @@ fn a_single_failure_leaves_earlier_backups_good_and_no_trace_of_the_new_one() {
 #[test]
 fn a_single_failure_that_is_reported_leaves_no_new_backup() {
     for fault in [Fault::Once, Fault::OnceAfter] {
-        for at in 0.. {
-            let place = fast_folder();
-            one_backup(place.path());
-            let plan = Plan::new(fault, at);
-            let failed = one_more(place.path(), &plan).is_err();
-            assert_eq!(all_good(place.path()).len(), if failed { 1 } else { 2 }, "{fault:?} at {at}");
-            let unfinished = open(place.path()).list().unwrap().unfinished;
+        fail_at_each(fault, one_backup, one_more, |root, at, committed| {
+            assert_eq!(all_good(root).len(), 1 + usize::from(committed), "{fault:?} at {at}");
+            let unfinished = open(root).list().unwrap().unfinished;
             // A folder that was created without our knowing is left, empty.
             assert!(unfinished.is_empty() || fault == Fault::OnceAfter, "{fault:?} at {at}: {unfinished:?}");
-            if plan.operations.load(Ordering::SeqCst) <= at {
-                break;
-            }
-        }
+        });
     }
 }
 
 #[test]
-fn a_death_before_any_operation_leaves_earlier_backups_good_and_the_new_one_absent() {
-    fail_at_each(Fault::DiesBefore, one_backup, |root, at| {
-        assert_eq!(all_good(root).len(), 1, "operation {at}");
+fn a_death_before_any_operation_leaves_earlier_backups_good_and_the_new_one_only_if_it_was_reported() {
+    fail_at_each(Fault::DiesBefore, one_backup, one_more, |root, at, committed| {
+        assert_eq!(all_good(root).len(), 1 + usize::from(committed), "operation {at}");
     });
 }
 
 #[test]
 fn a_death_after_any_operation_leaves_earlier_backups_good_and_the_new_one_whole_or_absent() {
-    fail_at_each(Fault::DiesAfter, one_backup, |root, at| {
-        assert!(matches!(all_good(root).len(), 1 | 2), "operation {at}");
+    fail_at_each(Fault::DiesAfter, one_backup, one_more, |root, at, committed| {
+        let backups = all_good(root).len();
+        assert!(backups == 2 || (backups == 1 && !committed), "operation {at}");
     });
 }
 
 #[test]
 fn a_death_while_the_repository_is_created_does_not_stand_in_the_way_of_the_next_run() {
     for fault in [Fault::DiesBefore, Fault::DiesAfter] {
-        fail_at_each(fault, |_| (), |_, _| ());
+        fail_at_each(fault, |_| (), one_more, |_, _, _| ());
+    }
+}
+
+const ENDED: &str = "prod_2026-11-02T00-00-00Z";
+const SILENT: &str = "prod_2026-11-03T00-00-00Z";
+const OF_DEV: &str = "dev_2026-11-04T00-00-00Z";
+
+/// One good backup, an interrupted one, a killed one, and an interrupted one of `dev`.
+fn with_unfinished_ones(root: &Path) {
+    one_backup(root);
+    let repository = open(root);
+    let begin =
+        |name, at, seed| begin_with_progress(&repository, &environment(name), time(at), seed).unwrap().0;
+    drop(begin("prod", "2026-11-02T00:00:00Z", 11));
+    std::mem::forget(begin("prod", "2026-11-03T00:00:00Z", 12));
+    let silent = root.join("backups").join(SILENT);
+    files(&silent).iter().for_each(|file| age(&silent.join(file), Duration::from_hours(25)));
+    drop(begin("dev", "2026-11-04T00:00:00Z", 13));
+}
+
+/// What unfinished backups offer is theirs, consistent and stored.
+fn offers_are_good(root: &Path) {
+    let repository = open(root);
+    let unfinished = repository.list().unwrap().unfinished;
+    for manifest in repository.unfinished(&environment("prod")).unwrap() {
+        assert_eq!(manifest.validate(), Ok(()));
+        assert!(unfinished.contains(&manifest.backup.to_string()), "{}", manifest.backup);
+        manifest.objects.iter().for_each(|object| repository.check_object(object).unwrap());
+    }
+    assert!(unfinished.iter().any(|folder| folder == OF_DEV));
+    assert_eq!(files(&root.join("backups").join(OF_DEV)).len(), 2, "progress and mark");
+}
+
+const FAULTS: [Fault; 4] = [Fault::Once, Fault::OnceAfter, Fault::DiesBefore, Fault::DiesAfter];
+
+#[test]
+fn a_failure_anywhere_in_a_backup_that_writes_progress_and_clears_folders_harms_nothing() {
+    for fault in FAULTS {
+        fail_at_each(fault, with_unfinished_ones, one_more_with_progress, |root, at, committed| {
+            let backups = all_good(root).len();
+            let is_told = backups == 1 + usize::from(committed);
+            assert!(is_told || (fault == Fault::DiesAfter && backups == 2), "{fault:?} at {at}");
+            offers_are_good(root);
+            // The next run goes on where this one ended.
+            one_more(root, &Plan::harmless()).unwrap();
+            let unfinished = open(root).list().unwrap().unfinished;
+            assert!(!unfinished.iter().any(|folder| folder == ENDED || folder == SILENT), "{unfinished:?}");
+            offers_are_good(root);
+        });
+    }
+}
+
+#[test]
+fn progress_once_written_is_not_lost_to_a_failure_of_the_next() {
+    for fault in FAULTS {
+        let is_written = std::cell::Cell::new(false);
+        let twice = |root: &Path, plan: &Plan| {
+            is_written.set(false);
+            let repository = Repository::open_or_init(Box::new(Faulty::new(root, plan)), time(SECOND_RUN))?;
+            let (mut draft, stored) =
+                begin_with_progress(&repository, &environment("prod"), time(SECOND_RUN), 20)?;
+            is_written.set(true);
+            draft.write_progress(&progress(&draft.id().clone(), time(SECOND_RUN), &stored, 3))
+        };
+        let check = |root: &Path, at, _| {
+            let offered = open(root).unfinished(&environment("prod")).unwrap();
+            assert!(!is_written.get() || offered.len() == 1, "{fault:?} at {at}");
+        };
+        fail_at_each(fault, |root| drop(init(root)), twice, check);
+    }
+}
+
+#[test]
+fn a_failure_anywhere_in_an_interrupted_backup_leaves_its_progress_or_nothing() {
+    for fault in FAULTS {
+        fail_at_each(fault, with_unfinished_ones, one_interrupted, |root, at, done| {
+            assert_eq!(all_good(root).len(), 1, "{fault:?} at {at}");
+            offers_are_good(root);
+            let offered = open(root).unfinished(&environment("prod")).unwrap();
+            assert!(!done || offered.len() == 3, "{fault:?} at {at}: {} offered", offered.len());
+        });
     }
 }

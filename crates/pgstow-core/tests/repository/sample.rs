@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::fs::FileTimes;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use pgstow_core::Result;
 use pgstow_core::inventory::catalog::{Catalog, Extension};
 use pgstow_core::inventory::{Inventory, Item, ObjectKind};
-use pgstow_core::repository::Repository;
 use pgstow_core::repository::format::FORMAT_VERSION;
 use pgstow_core::repository::format::header::Header;
 use pgstow_core::repository::format::id::{BackupId, EnvironmentName, Label, ObjectId};
@@ -17,6 +18,7 @@ use pgstow_core::repository::format::manifest::*;
 use pgstow_core::repository::format::receipt::{Line, Outcome, Receipt};
 use pgstow_core::repository::object::Written;
 use pgstow_core::repository::store::LocalStore;
+use pgstow_core::repository::{BackupDraft, Repository};
 
 /// A name that would leave the repository or break a line if it became a path or a list.
 pub(crate) const HOSTILE_NAME: &str = "../../\"Über\n'; DROP\\ 😀";
@@ -76,7 +78,20 @@ pub(crate) fn store_backup(
     now: Timestamp,
     seed: u64,
 ) -> Result<Header> {
-    let mut draft = repository.begin_backup(environment, label, now)?;
+    let draft = repository.begin_backup(environment, label, now)?;
+    let stored = store_objects(repository, seed)?;
+    finish(draft, now, &stored)
+}
+
+/// The objects of a backup, and what its manifest needs to know of them.
+#[derive(Clone)]
+pub(crate) struct Stored {
+    objects: Vec<Object>,
+    new_bytes: u64,
+    cut: u64,
+}
+
+fn store_objects(repository: &Repository, seed: u64) -> Result<Stored> {
     let bundle = format!("{}{}", rows(seed + 1, 3), rows(seed + 2, 5));
     let contents =
         [rows(0, 60).into_bytes(), rows(seed, 40).into_bytes(), bundle.into_bytes(), BINARY.to_vec()];
@@ -87,11 +102,47 @@ pub(crate) fn store_backup(
         new_bytes += if written.new { written.object.stored_bytes } else { 0 };
         objects.push(written.object);
     }
+    Ok(Stored { objects, new_bytes, cut: u64::try_from(rows(seed + 1, 3).len()).unwrap() })
+}
+
+/// Writes the files and commits.
+pub(crate) fn finish(mut draft: BackupDraft<'_>, now: Timestamp, stored: &Stored) -> Result<Header> {
     draft.write_file("schema.sql", b"CREATE TABLE public.orders ();\n")?;
     draft.write_catalog(&catalog())?;
-    let header = header(draft.id(), now, new_bytes);
-    let manifest = manifest(draft.id(), now, objects, u64::try_from(rows(seed + 1, 3).len()).unwrap());
+    let header = header(draft.id(), now, stored.new_bytes);
+    let manifest = manifest(draft.id(), now, stored.objects.clone(), stored.cut);
     draft.commit(manifest, header, now + jiff::Span::new().seconds(9))
+}
+
+/// A backup that is being made: its objects are stored, and progress of the first chunk and then of
+/// the second is written.
+pub(crate) fn begin_with_progress<'r>(
+    repository: &'r Repository,
+    environment: &EnvironmentName,
+    now: Timestamp,
+    seed: u64,
+) -> Result<(BackupDraft<'r>, Stored)> {
+    let mut draft = repository.begin_backup(environment, None, now)?;
+    let stored = store_objects(repository, seed)?;
+    for finished in 1..=2 {
+        let progress = progress(draft.id(), now, &stored, finished);
+        draft.write_progress(&progress)?;
+    }
+    Ok((draft, stored))
+}
+
+/// The partial manifest after so many objects.
+pub(crate) fn progress(id: &BackupId, now: Timestamp, stored: &Stored, finished: usize) -> Manifest {
+    let mut manifest = manifest(id, now, stored.objects.clone(), stored.cut);
+    manifest.objects.truncate(finished);
+    let keep = |chunks: &mut Vec<Chunk>| chunks.retain(|chunk| (chunk.object as usize) < finished);
+    for table in &mut manifest.tables {
+        keep(&mut table.chunks);
+        table.rows = table.chunks.iter().map(|chunk| chunk.rows).sum();
+        table.bytes = table.chunks.iter().map(|chunk| chunk.bytes).sum();
+    }
+    keep(&mut manifest.large_objects.chunks);
+    manifest
 }
 
 pub(crate) fn catalog() -> Catalog {
@@ -154,6 +205,7 @@ fn table(schema: &str, name: &str, oid: u32, chunks: Vec<Chunk>) -> Table {
         rows: chunks.iter().map(|chunk| chunk.rows).sum(),
         bytes: chunks.iter().map(|chunk| chunk.bytes).sum(),
         chunks,
+        proof: None,
     }
 }
 
@@ -199,6 +251,7 @@ pub(crate) fn manifest(id: &BackupId, now: Timestamp, objects: Vec<Object>, cut:
             endpoint: "db.example.com:5432".to_owned(),
             database: "shop".to_owned(),
             database_oid: 16384,
+            database_xmin: None,
             server_version_num: 150_018,
             server_version: "15.18".to_owned(),
             system_identifier: Some("7500000000000000001".to_owned()),
@@ -240,6 +293,7 @@ pub(crate) fn manifest(id: &BackupId, now: Timestamp, objects: Vec<Object>, cut:
             reason: "its rows are elsewhere".to_owned(),
             expected: true,
         }],
+        proof: None,
     }
 }
 
@@ -289,4 +343,10 @@ pub(crate) fn files(root: &Path) -> Vec<PathBuf> {
     }
     found.sort();
     found
+}
+
+/// Makes a file look as if it had been written that long ago.
+pub(crate) fn age(path: &Path, age: Duration) {
+    let file = std::fs::File::options().write(true).open(path).unwrap();
+    file.set_times(FileTimes::new().set_modified(SystemTime::now() - age)).unwrap();
 }

@@ -1,10 +1,10 @@
 //! The local store: paths, write-once files, what dead runs leave.
 
-use std::fs::{self, File, FileTimes};
+use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use pgstow_core::repository::store::{LocalStore, Store, StoreError};
 use tempfile::tempdir;
@@ -96,6 +96,24 @@ fn listings_do_not_follow_links_out_of_the_repository() {
 }
 
 #[test]
+fn a_listing_tells_the_length_of_each_file_and_when_it_was_written() {
+    let place = tempdir().unwrap();
+    let store = LocalStore::new(place.path());
+    put(&store, "top/old", b"123").unwrap();
+    put(&store, "top/new", b"12345").unwrap();
+    age(&place.path().join("top/old"), Duration::from_hours(25));
+    let mut listed = store.list("top").unwrap();
+    listed.sort_by_key(|file| file.bytes);
+    let [old, new] = listed.as_slice() else { panic!("{listed:?}") };
+    assert_eq!((old.path.as_str(), old.bytes), ("top/old", 3));
+    assert_eq!((new.path.as_str(), new.bytes), ("top/new", 5));
+    let apart = new.modified.unwrap().duration_since(old.modified.unwrap()).unwrap();
+    // It took a moment to write one after the other.
+    let (day, hour) = (Duration::from_hours(25), Duration::from_hours(1));
+    assert!(apart > day - hour && apart < day + hour, "{apart:?}");
+}
+
+#[test]
 fn a_folder_is_created_for_one_owner_and_removed_only_when_empty() {
     let place = tempdir().unwrap();
     let store = LocalStore::new(place.path());
@@ -154,9 +172,4 @@ fn what_a_killed_run_left_is_removed_by_the_next_one_and_nothing_else() {
     let mut expected: Vec<&str> = foreign.into_iter().chain(["aaaaaaaa-7-7.part"]).collect();
     expected.sort_unstable();
     assert_eq!(files(&tmp), expected.iter().map(Path::new).collect::<Vec<_>>());
-}
-
-fn age(path: &Path, age: Duration) {
-    let file = File::options().write(true).open(path).unwrap();
-    file.set_times(FileTimes::new().set_modified(SystemTime::now() - age)).unwrap();
 }

@@ -103,8 +103,12 @@ pub(super) fn print(app: &App<'_>, repository: &Repository, environment: Option<
     }
     if !app.output.is_quiet() {
         for folder in &listing.unfinished {
-            text.put(Tone::Faint, &format!("unfinished  {folder}  being made now or interrupted; no backup"))
-                .end();
+            let what = if listing.interrupted.contains(folder) {
+                "interrupted; what it had finished serves the next backup"
+            } else {
+                "being made now or interrupted; no backup"
+            };
+            text.put(Tone::Faint, &format!("unfinished  {folder}  {what}")).end();
         }
     }
     damaged_lines(&mut text, &listing.damaged);

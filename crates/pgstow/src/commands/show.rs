@@ -33,6 +33,7 @@ struct JsonBackup<'r> {
     source: &'r pgstow_core::repository::format::manifest::Source,
     snapshot: &'r pgstow_core::repository::format::manifest::Snapshot,
     selection: &'r pgstow_core::repository::format::manifest::Selection,
+    read_in_full_at: Option<Timestamp>,
     tables: Vec<JsonTable<'r>>,
     large_objects: usize,
     files: &'r [File],
@@ -72,6 +73,7 @@ pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure>
             source: &manifest.source,
             snapshot: &manifest.snapshot,
             selection: &manifest.selection,
+            read_in_full_at: read_in_full_at(&manifest),
             tables: tables.collect(),
             large_objects: manifest.large_objects.list.len(),
             files: &manifest.files,
@@ -125,8 +127,27 @@ fn facts(app: &App<'_>, header: &Header, manifest: &Manifest) -> Vec<(&'static s
             format::size(header.new_bytes)
         ),
     ));
+    fields.extend(read_in_full_at(manifest).map(|time| {
+        let ago = format::ago(time, Timestamp::now());
+        let shown = if time == manifest.snapshot.taken_at {
+            "with this backup".to_owned()
+        } else {
+            format!(
+                "{}, {ago}; since then unchanged data was taken over",
+                format::moment(time, app.output.zone())
+            )
+        };
+        ("read in full", shown)
+    }));
     fields.push(("written by", header.written_by.clone()));
     fields
+}
+
+/// No row of the backup was read at the source before this time; `None` where it holds none or an
+/// older version did not record it.
+fn read_in_full_at(manifest: &Manifest) -> Option<Timestamp> {
+    let holds_rows = manifest.selection.sections != Sections::SchemaOnly;
+    manifest.proof.as_ref().filter(|_| holds_rows).map(|proof| proof.read_in_full_at)
 }
 
 /// What was asked for beyond everything.
@@ -208,6 +229,7 @@ mod tests {
             rows: 1234,
             bytes: 2048,
             chunks: Vec::new(),
+            proof: None,
         };
         let mut text = Text::new(None);
         tables(&[stored(TableData::Carried), stored(TableData::Excluded)]).write(&mut text, None, "…");

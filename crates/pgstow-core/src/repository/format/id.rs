@@ -136,6 +136,12 @@ impl BackupId {
         self.part(1).unwrap_or_default()
     }
 
+    /// As [`BackupId::time`], to calculate with.
+    pub(crate) fn began_at(&self) -> Option<jiff::Timestamp> {
+        let time = jiff::civil::DateTime::strptime(TIME_FORMAT, self.time()).ok()?;
+        Some(time.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
+    }
+
     /// The label, the third part.
     pub fn label(&self) -> Option<&str> {
         self.part(2)
@@ -156,6 +162,18 @@ impl ObjectId {
     }
 }
 
+/// `N` bytes from `2 N` lowercase hex digits, and from nothing else.
+pub(super) fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    if text.len() != 2 * N || !text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
 impl fmt::Display for ObjectId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
@@ -170,15 +188,7 @@ impl std::str::FromStr for ObjectId {
             value: text.to_owned(),
             rule: "expected 64 lowercase hex digits",
         };
-        if text.len() != 64 || !text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
-            return Err(invalid());
-        }
-        let mut id = [0; 32];
-        for (byte, pair) in id.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            let digits = std::str::from_utf8(pair).map_err(|_| invalid())?;
-            *byte = u8::from_str_radix(digits, 16).map_err(|_| invalid())?;
-        }
-        Ok(Self(id))
+        from_hex(text).map(Self).ok_or_else(invalid)
     }
 }
 
@@ -294,6 +304,7 @@ mod tests {
             prop_assert_eq!(id.label(), label.as_ref().map(Label::as_str));
             let expected = time_text(time);
             prop_assert_eq!(id.time(), expected.as_str());
+            prop_assert_eq!(id.began_at().map(jiff::Timestamp::as_second), Some(seconds.max(0)));
         }
 
         #[test]

@@ -18,6 +18,11 @@ pub(crate) const MANIFEST_FILE: &str = "manifest.json.zst";
 pub(crate) const CATALOG_FILE: &str = "catalog.json.zst";
 /// Ids of all objects of a backup, in its folder.
 pub(crate) const OBJECTS_LIST: &str = "objects.list";
+/// Says that no run works in the folder any more. It has no header then.
+pub(crate) const ENDED_FILE: &str = "ended";
+
+const PROGRESS_PREFIX: &str = "progress-";
+const PROGRESS_SUFFIX: &str = ".json.zst";
 
 /// Longest `pgstow.json` or header that is read.
 pub(crate) const HEADER_LIMIT_BYTES: u64 = 1 << 20;
@@ -50,18 +55,65 @@ pub(crate) fn receipt(time: &str, backup: &BackupId) -> String {
     format!("{RECEIPTS}/{time}_{backup}.json")
 }
 
+/// A progress file, in a backup's folder: a partial manifest. `hash` is that of the file, which
+/// nothing else proves.
+pub(crate) fn progress_file(number: u32, hash: &ObjectId) -> String {
+    format!("{PROGRESS_PREFIX}{number}-{hash}{PROGRESS_SUFFIX}")
+}
+
+/// Number and hash in the name of a progress file; `None` for any other name.
+pub(crate) fn progress_parts(name: &str) -> Option<(u32, ObjectId)> {
+    let (number, hash) =
+        name.strip_prefix(PROGRESS_PREFIX)?.strip_suffix(PROGRESS_SUFFIX)?.split_once('-')?;
+    let parts = (number.parse().ok()?, hash.parse().ok()?);
+    // One way of writing a number.
+    (progress_file(parts.0, &parts.1) == name).then_some(parts)
+}
+
 /// Whether `name` may be a file that a manifest lists: ASCII letters, digits, `.`, `-`, `_`,
-/// starting with a letter or digit, at most 100; neither header nor manifest, which are not listed.
+/// starting with a letter or digit, at most 100; none of those that are not listed.
 pub(crate) fn is_file_name(name: &str) -> bool {
     name.len() <= FILE_NAME_LIMIT
         && name.starts_with(|first: char| first.is_ascii_alphanumeric())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
         && name != HEADER_FILE
         && name != MANIFEST_FILE
+        && name != ENDED_FILE
+        && !name.starts_with(PROGRESS_PREFIX)
 }
 
 /// The content of `objects.list`: sorted, each id once, one a line.
 pub(crate) fn objects_list(ids: impl Iterator<Item = ObjectId>) -> Vec<u8> {
     let sorted: std::collections::BTreeSet<ObjectId> = ids.collect();
     sorted.iter().flat_map(|id| format!("{id}\n").into_bytes()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_progress_file_tells_its_number_and_hash_and_no_other_name_does() {
+        let hash = ObjectId::of(b"x");
+        for number in [0, 1, 9, 10, u32::MAX] {
+            let name = progress_file(number, &hash);
+            assert_eq!(progress_parts(&name), Some((number, hash)));
+            assert!(!is_file_name(&name), "no manifest lists {name}");
+        }
+        let name = progress_file(7, &hash);
+        for wrong in [
+            name.replace("-7-", "-07-"),
+            name.replace("-7-", "-+7-"),
+            name.replace("-7-", "-4294967296-"),
+            name.replace("-7-", "--7-"),
+            name.replace(".zst", ""),
+            name.to_uppercase(),
+            format!("{name}.zst"),
+            format!("a{name}"),
+            "progress-7.json.zst".to_owned(),
+        ] {
+            assert_eq!(progress_parts(&wrong), None, "{wrong}");
+        }
+        assert!(!is_file_name(ENDED_FILE));
+    }
 }

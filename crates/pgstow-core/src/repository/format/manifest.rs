@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::id::{BackupId, ObjectId};
 use super::layout::FILE_LIMIT_BYTES;
+use super::proof::{Proof, TableProof};
 use super::{FormatError, compressed};
 
 /// Everything one backup holds.
@@ -36,6 +37,9 @@ pub struct Manifest {
     pub files: Vec<File>,
     /// What was left out although it exists, each with the reason.
     pub not_carried: Vec<NotCarried>,
+    /// What lets a later backup prove that something has not changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Proof>,
 }
 
 /// The server and database that were backed up.
@@ -47,6 +51,10 @@ pub struct Source {
     pub database: String,
     /// Database OID.
     pub database_oid: u32,
+    /// `xmin` of its row in `pg_database`: another one when it was created anew, even with the
+    /// same OID from a copy of itself, or altered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database_xmin: Option<u32>,
     /// Such as `150018`.
     pub server_version_num: u32,
     /// Such as `15.18 (Debian 15.18-0+deb12u1)`.
@@ -106,6 +114,16 @@ pub struct Selection {
     pub exclude_data: Vec<String>,
 }
 
+impl Selection {
+    /// Whether every table is meant, with its rows.
+    pub fn is_unlimited(&self) -> bool {
+        self.sections != Sections::SchemaOnly
+            && [&self.tables, &self.exclude_tables, &self.exclude_data]
+                .iter()
+                .all(|patterns| patterns.is_empty())
+    }
+}
+
 /// How a table's rows are kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -156,6 +174,9 @@ pub struct Table {
     pub bytes: u64,
     /// Its rows, in the order of pages.
     pub chunks: Vec<Chunk>,
+    /// What lets a later backup prove that chunks have not changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<TableProof>,
 }
 
 /// A column that COPY moves.

@@ -6,6 +6,7 @@ pub mod id;
 pub(crate) mod identity;
 pub(crate) mod layout;
 pub mod manifest;
+pub mod proof;
 pub mod receipt;
 mod sealed;
 #[cfg(test)]

@@ -262,6 +262,7 @@ mod tests {
                 rows,
                 bytes,
                 chunks,
+                proof: None,
             },
         )
     }

@@ -179,7 +179,10 @@ impl Store for LocalStore {
                     pending.push(path);
                 } else if kind.is_file() {
                     match entry.metadata() {
-                        Ok(metadata) => found.push(Listed { path, bytes: metadata.len() }),
+                        Ok(metadata) => {
+                            let modified = metadata.modified().ok();
+                            found.push(Listed { path, bytes: metadata.len(), modified });
+                        }
                         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                         Err(error) => return Err(failed(error)),
                     }

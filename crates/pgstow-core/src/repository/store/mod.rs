@@ -7,6 +7,7 @@ mod local;
 mod temporary;
 
 use std::io::{self, Read, Write};
+use std::time::SystemTime;
 
 pub use local::LocalStore;
 
@@ -113,6 +114,9 @@ pub struct Listed {
     pub path: String,
     /// Length.
     pub bytes: u64,
+    /// When it was written, by the clock of the store, which need not be this machine's: to be
+    /// compared with other files of the store only. `None` where the store does not know.
+    pub modified: Option<SystemTime>,
 }
 
 /// Reads and writes a repository's files.
