@@ -51,13 +51,25 @@ pub enum Event<'a> {
         /// Bytes since the last event for this table.
         bytes: u64,
     },
+    /// More of a table was proven unchanged and taken over from an earlier backup since the last
+    /// event.
+    TakenOver {
+        /// Schema-qualified name.
+        table: &'a str,
+        /// Chunks since the last event for this table.
+        chunks: usize,
+        /// Chunks that the table is planned in.
+        planned: usize,
+        /// Bytes of the chunks, none of which was read.
+        bytes: u64,
+    },
     /// A table is done.
     TableFinished {
         /// Schema-qualified name.
         table: &'a str,
-        /// Rows moved.
+        /// Rows moved or taken over.
         rows: u64,
-        /// Bytes moved.
+        /// Bytes moved or taken over.
         bytes: u64,
     },
     /// So many of so many steps of the current phase are done (indexes, constraints).

@@ -7,15 +7,18 @@ mod not_carried;
 mod pipeline;
 mod plan;
 mod preflight;
+mod prepare;
 mod progress;
 mod read_plan;
 mod reader;
+mod reuse;
 mod run;
 mod scope;
 mod selection;
 mod sequences;
 mod sidecars;
 mod snapshot;
+mod unfinished;
 mod watch;
 
 use std::path::PathBuf;
@@ -29,6 +32,8 @@ use crate::repository::Repository;
 use crate::repository::format::header::Header;
 use crate::repository::format::id::{EnvironmentName, Label};
 use crate::repository::format::manifest::{NotCarried, Selection};
+
+pub use reuse::{ReadReason, ReuseReport};
 
 /// What to back up and how.
 #[derive(Debug, Clone)]
@@ -51,6 +56,13 @@ pub struct BackupOptions {
     pub search_path: Option<std::ffi::OsString>,
     /// How long to wait for a lock before giving up this attempt.
     pub lock_timeout: Duration,
+    /// Read everything, whatever could be proven.
+    pub full: bool,
+    /// Read everything when that was last done longer ago than this: a proof of unchanged data does
+    /// not notice what the source's disks do to it.
+    pub full_every: Duration,
+    /// How often at most it is written down what is finished, for the case of an interruption.
+    pub keep_every: Duration,
 }
 
 /// What a backup did.
@@ -63,6 +75,8 @@ pub struct BackupReport {
     pub not_carried: Vec<NotCarried>,
     /// Tables taken in.
     pub tables: usize,
+    /// What was taken over from earlier backups, and why not more.
+    pub reuse: ReuseReport,
     /// How long it took.
     pub seconds: f64,
 }

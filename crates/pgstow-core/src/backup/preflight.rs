@@ -31,7 +31,7 @@ pub(super) fn source(connection: &mut Connection) -> Result<Source> {
     let rows = connection.query(
         "SELECT pg_catalog.current_database(), d.oid, pg_catalog.pg_encoding_to_char(d.encoding), \
          d.datcollate, d.datctype, pg_catalog.pg_is_in_recovery(), \
-         (EXTRACT(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000)::bigint, CURRENT_USER \
+         (EXTRACT(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000)::bigint, CURRENT_USER, d.xmin \
          FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()",
     )?;
     let row = rows.only()?;
@@ -39,7 +39,7 @@ pub(super) fn source(connection: &mut Connection) -> Result<Source> {
         endpoint,
         database: row.get(0)?,
         database_oid: row.get(1)?,
-        database_xmin: None,
+        database_xmin: row.get(8)?,
         server_version_num: version,
         server_version,
         system_identifier,

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use crate::monitor::{Event, Monitor};
-use crate::repository::format::manifest::CopyFormat;
+use crate::repository::format::manifest::{Chunk, CopyFormat};
 
 /// Bytes between two progress events of one reader.
 const STEP_BYTES: u64 = 1 << 20;
@@ -15,6 +15,7 @@ struct Table {
     started: AtomicBool,
     binary: AtomicBool,
     whole: AtomicBool,
+    chunks: usize,
     chunks_left: AtomicUsize,
     rows: AtomicU64,
     bytes: AtomicU64,
@@ -40,6 +41,7 @@ impl<'a> Progress<'a> {
                 started: AtomicBool::new(false),
                 binary: AtomicBool::new(false),
                 whole: AtomicBool::new(false),
+                chunks,
                 chunks_left: AtomicUsize::new(chunks),
                 rows: AtomicU64::new(0),
                 bytes: AtomicU64::new(0),
@@ -92,13 +94,29 @@ impl<'a> Progress<'a> {
         }
     }
 
+    /// A chunk of the table was taken over from an earlier backup.
+    pub(super) fn taken_over(&self, table: usize, chunk: &Chunk) {
+        if let Some(table) = self.tables.get(table) {
+            self.start(table);
+            table.bytes.fetch_add(chunk.bytes, Ordering::SeqCst);
+            let (name, planned) = (&table.name, table.chunks);
+            self.monitor.event(Event::TakenOver { table: name, chunks: 1, planned, bytes: chunk.bytes });
+        }
+        self.chunk_finished(table, chunk.rows);
+    }
+
+    /// Tells, once, that work on the table began.
+    fn start(&self, table: &Table) {
+        if !table.started.swap(true, Ordering::SeqCst) {
+            self.monitor.event(Event::TableStarted { table: &table.name, bytes: table.estimate_bytes });
+        }
+    }
+
     /// Counts the bytes of one COPY.
     pub(super) fn meter(&self, table: Option<usize>) -> Meter<'_> {
         let table = table.and_then(|table| self.tables.get(table));
-        if let Some(table) = table
-            && !table.started.swap(true, Ordering::SeqCst)
-        {
-            self.monitor.event(Event::TableStarted { table: &table.name, bytes: table.estimate_bytes });
+        if let Some(table) = table {
+            self.start(table);
         }
         Meter { monitor: self.monitor, table, pending: 0 }
     }
@@ -130,5 +148,49 @@ impl Meter<'_> {
             }
             self.monitor.event(Event::TableProgress { table: name, bytes });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, PoisonError};
+
+    use super::*;
+
+    /// The events as JSON.
+    #[derive(Default)]
+    struct Heard(Mutex<Vec<String>>);
+
+    impl Monitor for Heard {
+        fn event(&self, event: Event<'_>) {
+            let line = serde_json::to_string(&event).unwrap();
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        }
+    }
+
+    fn chunk(bytes: u64, rows: u64) -> Chunk {
+        let (object, offset, first_page, end_page) = (0, 0, 0, None);
+        Chunk { object, offset, bytes, rows, format: CopyFormat::Text, first_page, end_page }
+    }
+
+    #[test]
+    fn what_is_taken_over_is_told_apart_from_what_is_read_and_counts_for_the_table() {
+        let heard = Heard::default();
+        let progress = Progress::new(&heard, [("public.t".to_owned(), 90, 2)]);
+        progress.taken_over(0, &chunk(50, 5));
+        let mut meter = progress.meter(Some(0));
+        meter.add(30);
+        meter.flush();
+        progress.chunk_finished(0, 3);
+        drop(progress);
+        assert_eq!(
+            heard.0.into_inner().unwrap_or_else(PoisonError::into_inner),
+            [
+                r#"{"event":"table-started","table":"public.t","bytes":90}"#,
+                r#"{"event":"taken-over","table":"public.t","chunks":1,"planned":2,"bytes":50}"#,
+                r#"{"event":"table-progress","table":"public.t","bytes":30}"#,
+                r#"{"event":"table-finished","table":"public.t","rows":8,"bytes":80}"#,
+            ]
+        );
     }
 }

@@ -2,21 +2,29 @@
 
 use std::collections::HashMap;
 
-use super::pipeline::{self, Collected, Readers};
+use std::sync::Mutex;
+
+use super::pipeline::{self, Collected, Held, Keep, Readers, Work};
 use super::plan::{self, Extent, Task};
 use super::progress::Progress;
 use super::reader::{Piece, ReadTable, Shared};
+use super::reuse::rendering::{self, Renderings};
+use super::reuse::{self, Doubt, Earlier, Judged, LargeObjectRows, Now};
 use super::scope::Scope;
 use super::sequences::ReadSequences;
-use super::snapshot::Leader;
+use super::snapshot::{Leader, Locks};
 use super::{large_objects, sequences};
 use crate::error::Result;
 use crate::interrupt::Interrupt;
 use crate::monitor::{Event, Monitor};
 use crate::postgres::catalog::relations::{self, Relation};
 use crate::postgres::client_tools::server_major;
+use crate::postgres::connection::Connection;
 use crate::postgres::identifier::display_name;
-use crate::repository::format::manifest::{Chunk, Column, LargeObject, MaterializedView, Table, TableData};
+use crate::repository::format::manifest::{
+    Chunk, Column, LargeObject, MaterializedView, Source, Table, TableData,
+};
+use crate::repository::format::proof::{Fingerprint, TableProof};
 
 /// What is read, in detail.
 pub(super) struct ReadPlan {
@@ -25,11 +33,20 @@ pub(super) struct ReadPlan {
     /// For each table that is read: its index in `tables`.
     read: Vec<usize>,
     read_tables: Vec<ReadTable>,
+    extents: Vec<Extent>,
     tasks: Vec<Task>,
     pieces: Vec<Piece>,
     pub(super) sequences: ReadSequences,
     pub(super) materialized_views: Vec<MaterializedView>,
     pub(super) large_objects: Vec<LargeObject>,
+    large_object_tasks: Vec<Task>,
+    earlier_large_objects: Result<Vec<Earlier>, Doubt>,
+    /// What lets a later backup take large objects over.
+    pub(super) large_object_rows: Option<LargeObjectRows>,
+    /// Of the tables whose rows a later backup may take over.
+    renderings: Renderings,
+    /// Where no lock protects the tables: which versions of their catalog rows their columns have.
+    column_versions: Option<Fingerprint>,
 }
 
 /// A table that is taken in.
@@ -37,21 +54,38 @@ pub(super) struct PlannedTable {
     pub(super) relation: Relation,
     columns: Vec<Column>,
     pub(super) data: TableData,
+    /// What lets a later backup prove that it has not changed, or why there is nothing.
+    proof: Result<TableProof, String>,
 }
 
 /// Reads, in the leader's snapshot, what the plan rests on.
-pub(super) fn read_plan(leader: &mut Leader, scope: &Scope) -> Result<ReadPlan> {
+pub(super) fn read_plan(
+    leader: &mut Leader,
+    scope: &Scope,
+    source: &Source,
+    judged: &Judged,
+) -> Result<ReadPlan> {
     let in_scope: Vec<&Relation> = leader.relations.iter().filter(|relation| scope.locks(relation)).collect();
     let oids: Vec<u32> = in_scope.iter().map(|relation| relation.oid).collect();
     let mut columns = relations::columns(&mut leader.connection, &oids)?;
-    let tables: Vec<PlannedTable> = in_scope
+    let mut tables: Vec<PlannedTable> = in_scope
         .iter()
         .map(|relation| PlannedTable {
             relation: (*relation).clone(),
             columns: columns_of(&mut columns, relation.oid),
             data: scope.data(relation),
+            proof: Err(String::new()),
         })
         .collect();
+    let provable = provable_oids(&tables);
+    let renderings = rendering::read(&mut leader.connection, &provable, source)?;
+    let column_versions = match leader.locks {
+        Locks::Leader => None,
+        Locks::Readers => Some(rendering::column_versions(&mut leader.connection, &provable)?),
+    };
+    for table in &mut tables {
+        table.proof = table.provability(&renderings);
+    }
     let sequences = sequences::read(&mut leader.connection, scope)?;
     let large_objects =
         if scope.wants_large_objects() { large_objects::list(&mut leader.connection)? } else { Vec::new() };
@@ -65,13 +99,18 @@ pub(super) fn read_plan(leader: &mut Leader, scope: &Scope) -> Result<ReadPlan> 
             TableData::Configuration { condition, .. } => condition.clone(),
             TableData::Excluded | TableData::Unreadable | TableData::None => continue,
         };
-        let heap = table.relation.access_method.as_deref() == Some("heap");
-        extents.push(Extent {
-            table: read.len(),
-            pages: table.relation.pages,
-            bytes: table.relation.table_bytes,
-            divisible: divisible && heap && condition.is_empty(),
+        let shown = display_name(&table.relation.schema, &table.relation.name);
+        let (earlier, doubt) = judged.of(&Now {
+            shown: &shown,
+            oid: table.relation.oid,
+            filenode: table.relation.filenode,
+            columns: &table.columns,
+            data: &table.data,
+            rendering: table.proof.as_ref().map(|proof| proof.rendering.as_slice()).map_err(String::as_str),
         });
+        let heap = table.relation.access_method.as_deref() == Some("heap");
+        let divisible = divisible && heap && condition.is_empty();
+        extents.push(extent(read.len(), &table.relation, divisible, &earlier));
         read.push(index);
         read_tables.push(ReadTable {
             oid: table.relation.oid,
@@ -79,11 +118,19 @@ pub(super) fn read_plan(leader: &mut Leader, scope: &Scope) -> Result<ReadPlan> 
             name: table.relation.name.clone(),
             columns: table.columns.clone(),
             condition,
+            earlier,
+            doubt,
         });
     }
-    let mut tasks = plan::tasks(&extents);
+    let tasks = plan::tasks(&extents);
+    let mut large_object_rows = None;
+    let mut earlier_large_objects = Err(Doubt::LargeObjects);
+    if !large_objects.is_empty() {
+        let since = judged.large_objects_since();
+        large_object_rows = reuse::read_large_object_rows(&mut leader.connection, since)?;
+        earlier_large_objects = judged.large_objects(&large_objects, large_object_rows.as_ref());
+    }
     let (pieces, large_object_tasks) = large_objects::divide(&large_objects);
-    tasks.extend(large_object_tasks);
     let materialized_views = leader
         .relations
         .iter()
@@ -94,7 +141,90 @@ pub(super) fn read_plan(leader: &mut Leader, scope: &Scope) -> Result<ReadPlan> 
             populated: relation.populated,
         })
         .collect();
-    Ok(ReadPlan { tables, read, read_tables, tasks, pieces, sequences, materialized_views, large_objects })
+    Ok(ReadPlan {
+        tables,
+        read,
+        read_tables,
+        extents,
+        tasks,
+        pieces,
+        sequences,
+        materialized_views,
+        large_objects,
+        large_object_tasks,
+        earlier_large_objects,
+        large_object_rows,
+        renderings,
+        column_versions,
+    })
+}
+
+impl ReadPlan {
+    /// Whether rows may have been written by other definitions than the snapshot shows. Asked of a
+    /// transaction that began after the last row was read.
+    ///
+    /// # Errors
+    /// The server's.
+    pub(super) fn definitions_changed(&self, connection: &mut Connection) -> Result<bool> {
+        if rendering::type_versions(connection, &self.renderings)? != self.renderings.versions() {
+            return Ok(true);
+        }
+        let Some(column_versions) = self.column_versions else { return Ok(false) };
+        Ok(rendering::column_versions(connection, &provable_oids(&self.tables))? != column_versions)
+    }
+}
+
+/// The tables whose rows may be provable: permanent heaps that are read without a condition.
+fn provable_oids(tables: &[PlannedTable]) -> Vec<u32> {
+    tables.iter().filter(|table| table.is_permanent_heap()).map(|table| table.relation.oid).collect()
+}
+
+impl PlannedTable {
+    fn is_permanent_heap(&self) -> bool {
+        let relation = &self.relation;
+        relation.kind == 'r'
+            && relation.persistence == 'p'
+            && relation.access_method.as_deref() == Some("heap")
+            && self.data == TableData::Carried
+    }
+
+    /// What lets a later backup prove that the rows have not changed, or why there is nothing.
+    fn provability(&self, renderings: &Renderings) -> Result<TableProof, String> {
+        if !self.is_permanent_heap() {
+            let method = self.relation.access_method.as_deref().unwrap_or("no");
+            return Err(match (self.relation.persistence, method, &self.data) {
+                (_, _, TableData::Configuration { .. }) => "is read by a condition".to_owned(),
+                ('u', ..) => "is unlogged".to_owned(),
+                (_, method, _) => format!("is stored by the access method {method}"),
+            });
+        }
+        let rendering = match renderings.table(self.relation.oid) {
+            Some(Ok(rendering)) => rendering,
+            Some(Err(unprovable)) => return Err(format!("has {unprovable}")),
+            // A table without columns has nothing to write.
+            None => &[],
+        };
+        if rendering.len() != self.columns.len() {
+            return Err("has columns that the catalog does not show".to_owned());
+        }
+        Ok(TableProof { pages: self.relation.pages, rendering: rendering.to_vec() })
+    }
+}
+
+fn extent(table: usize, relation: &Relation, divisible: bool, earlier: &[Earlier]) -> Extent {
+    let only = match earlier {
+        [only] if only.pages.first == 0 => Some(only),
+        _ => None,
+    };
+    Extent {
+        table,
+        pages: relation.pages,
+        bytes: relation.table_bytes,
+        divisible,
+        known: earlier.iter().map(|earlier| earlier.pages).collect(),
+        provable: only.is_some_and(|only| only.trust.is_ok()),
+        bundle: only.map(Earlier::place),
+    }
 }
 
 fn columns_of(columns: &mut HashMap<u32, Vec<relations::Column>>, oid: u32) -> Vec<Column> {
@@ -110,16 +240,30 @@ pub(super) fn read_rows(
     plan: &ReadPlan,
     readers: &Readers<'_>,
     leader: &mut Leader,
+    keep: Option<&mut dyn Keep>,
     monitor: &dyn Monitor,
     stop: &Interrupt,
 ) -> Result<Collected> {
-    let bytes = plan.tasks.iter().map(Task::bytes).sum();
+    let mut tasks = plan.tasks.clone();
+    let taken_over = match &plan.earlier_large_objects {
+        Ok(earlier) if earlier.iter().all(|one| readers.repository.check_object(&one.object).is_ok()) => {
+            Ok(earlier.as_slice())
+        }
+        Ok(_) => Err(Doubt::Object),
+        Err(doubt) => Err(doubt.clone()),
+    };
+    if taken_over.is_err() {
+        tasks.extend(plan.large_object_tasks.iter().cloned());
+    }
+    let bytes = tasks.iter().map(Task::bytes).sum();
     monitor.event(Event::Planned { tables: plan.read.len(), bytes });
     let mut chunks = vec![0_usize; plan.read.len()];
-    for task in &plan.tasks {
+    for task in &tasks {
         match task {
             Task::Chunk { table, .. } => chunks[*table] += 1,
-            Task::Bundle { tables, .. } => tables.iter().for_each(|table| chunks[*table] += 1),
+            Task::Bundle { tables, .. } | Task::Prove { tables, .. } => {
+                tables.iter().for_each(|table| chunks[*table] += 1);
+            }
             Task::LargeObjects { .. } => {}
         }
     }
@@ -128,6 +272,11 @@ pub(super) fn read_rows(
         (display_name(&relation.schema, &relation.name), relation.table_bytes, chunks)
     });
     let progress = Progress::new(monitor, named);
+    for (table, read) in plan.read_tables.iter().enumerate() {
+        if read.earlier.iter().any(|earlier| earlier.is_binary() && earlier.trust.is_ok()) {
+            progress.switch_to_binary(table);
+        }
+    }
     let shared = Shared {
         repository: readers.repository,
         tables: &plan.read_tables,
@@ -136,21 +285,23 @@ pub(super) fn read_rows(
         locks: leader.locks,
         progress: &progress,
         stop,
+        stored: Mutex::default(),
     };
-    pipeline::run(plan.tasks.clone(), &mut leader.connection, readers, &shared, monitor)
+    let work = Work { tasks, extents: &plan.extents, large_objects: taken_over };
+    pipeline::run(work, &mut leader.connection, readers, &shared, keep, monitor)
 }
 
 /// The manifest's tables, in the order of schema and name.
-pub(super) fn manifest_tables(plan: &ReadPlan, chunks: &[Vec<Chunk>]) -> Vec<Table> {
-    let mut chunks_of = vec![Vec::new(); plan.tables.len()];
+pub(super) fn manifest_tables(plan: &ReadPlan, chunks: &[Vec<Held>]) -> Vec<Table> {
+    let mut chunks_of: Vec<Vec<Chunk>> = vec![Vec::new(); plan.tables.len()];
     for (index, chunks) in plan.read.iter().zip(chunks) {
-        chunks_of[*index].clone_from(chunks);
+        chunks_of[*index] = chunks.iter().map(|held| held.chunk.clone()).collect();
     }
     let mut tables: Vec<Table> = plan
         .tables
         .iter()
         .zip(chunks_of)
-        .map(|(PlannedTable { relation, columns, data }, chunks)| Table {
+        .map(|(PlannedTable { relation, columns, data, proof }, chunks)| Table {
             schema: relation.schema.clone(),
             name: relation.name.clone(),
             oid: relation.oid,
@@ -163,7 +314,7 @@ pub(super) fn manifest_tables(plan: &ReadPlan, chunks: &[Vec<Chunk>]) -> Vec<Tab
             rows: chunks.iter().map(|chunk| chunk.rows).sum(),
             bytes: chunks.iter().map(|chunk| chunk.bytes).sum(),
             chunks,
-            proof: None,
+            proof: proof.as_ref().ok().cloned(),
         })
         .collect();
     tables.sort_by(|a, b| (&a.schema, &a.name).cmp(&(&b.schema, &b.name)));

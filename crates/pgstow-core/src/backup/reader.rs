@@ -4,12 +4,18 @@
 //! statement that waits for an exclusive lock behind the leader would otherwise make reader and
 //! leader wait for each other for ever, and no deadlock detector would see it. A table that a
 //! reader cannot lock is read by the leader, which holds its lock already.
+//!
+//! Where an earlier backup holds the same pages, the reader asks first whether they have changed.
 
-use std::collections::BTreeSet;
+mod prove;
+
+use std::collections::{BTreeSet, HashMap};
 use std::io::Write;
+use std::sync::Mutex;
 
 use super::plan::{PageRange, Task};
 use super::progress::Progress;
+use super::reuse::{Doubt, Earlier};
 use super::snapshot::{ChangedMeanwhile, Locks};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
@@ -18,6 +24,7 @@ use crate::postgres::connection::Connection;
 use crate::postgres::error::QueryError;
 use crate::postgres::identifier::{display_name, quote_identifier, quote_literal, quote_qualified};
 use crate::repository::Repository;
+use crate::repository::format::id::ObjectId;
 use crate::repository::format::manifest::{Chunk, Column, CopyFormat};
 use crate::repository::object::{ObjectWriter, Written};
 
@@ -36,6 +43,10 @@ pub(super) struct ReadTable {
     pub(super) columns: Vec<Column>,
     /// `WHERE …` of an extension's configuration table, or empty.
     pub(super) condition: String,
+    /// Chunks of earlier backups, in the order of pages.
+    pub(super) earlier: Vec<Earlier>,
+    /// Why pages that no earlier chunk covers are read.
+    pub(super) doubt: Doubt,
 }
 
 /// A range of bytes of one large object.
@@ -56,6 +67,8 @@ pub(super) struct Shared<'a> {
     pub(super) progress: &'a Progress<'a>,
     /// Ends all readers at once.
     pub(super) stop: &'a Interrupt,
+    /// Objects of earlier backups that were looked for: whether they are there.
+    pub(super) stored: Mutex<HashMap<ObjectId, bool>>,
 }
 
 /// A chunk that was read; `chunk.object` is set once the object has its place in the manifest.
@@ -64,6 +77,8 @@ pub(super) struct ReadChunk {
     /// Index of the table; `None` for large objects.
     pub(super) table: Option<usize>,
     pub(super) chunk: Chunk,
+    /// What the server's answer was, if it was asked.
+    pub(super) doubt: Option<Doubt>,
 }
 
 /// What became of a task.
@@ -71,6 +86,12 @@ pub(super) struct ReadChunk {
 pub(super) enum Outcome {
     /// Read and stored.
     Done { written: Written, chunks: Vec<ReadChunk> },
+    /// A range that is proven unchanged, and the index of the table's earlier chunk.
+    TakenOver { table: usize, pages: PageRange, known: usize },
+    /// Small tables that are proven unchanged, and those that are not.
+    Proven { unchanged: Vec<usize>, rest: Vec<(usize, Doubt)> },
+    /// The server cannot answer for one of these tables: they are asked about in smaller groups.
+    Divide { tables: Vec<usize>, bytes: u64 },
     /// A table could not be locked without waiting.
     NotLocked(Task),
     /// A row of this table is too long for COPY's text format.
@@ -125,11 +146,12 @@ impl<'c> Reader<'c> {
         Self { connection, role: Role::Leader, locked: BTreeSet::new() }
     }
 
-    /// Reads one task into one object.
+    /// Reads one task into one object, or shows that it need not be read.
     pub(super) fn read(&mut self, task: Task, shared: &Shared<'_>) -> Result<Outcome> {
-        let tables: Vec<usize> = match &task {
-            Task::Chunk { table, .. } => vec![*table],
-            Task::Bundle { tables, .. } => tables.clone(),
+        let tables: Vec<usize> = match task {
+            Task::Prove { tables, bytes } => return self.prove_tables(tables, bytes, shared),
+            Task::Chunk { table, .. } => vec![table],
+            Task::Bundle { ref tables, .. } => tables.clone(),
             Task::LargeObjects { .. } => Vec::new(),
         };
         if let Task::Chunk { table, pages, .. } = &task
@@ -137,6 +159,14 @@ impl<'c> Reader<'c> {
             && shared.progress.is_whole(*table)
         {
             return Ok(Outcome::Superseded);
+        }
+        let mut doubt = None;
+        if let Task::Chunk { table, pages, known: Some(known), .. } = task {
+            match self.prove_chunk(table, pages, known, shared)? {
+                Some(Ok(())) => return Ok(Outcome::TakenOver { table, pages, known }),
+                Some(Err(why)) => doubt = Some(why),
+                None => return Ok(Outcome::NotLocked(task)),
+            }
         }
         if !self.lock(&tables, shared)? {
             return Ok(Outcome::NotLocked(task));
@@ -148,7 +178,7 @@ impl<'c> Reader<'c> {
             Task::Bundle { tables, .. } => {
                 tables.iter().map(|table| (Some(*table), PageRange::ALL)).collect()
             }
-            Task::LargeObjects { .. } => vec![(None, PageRange::ALL)],
+            Task::LargeObjects { .. } | Task::Prove { .. } => vec![(None, PageRange::ALL)],
         };
         for (table, pages) in ranges {
             let format = table.map_or(CopyFormat::Text, |table| shared.progress.format(table));
@@ -168,7 +198,7 @@ impl<'c> Reader<'c> {
                     }
                     let (first_page, end_page) = (pages.first, pages.end);
                     let chunk = Chunk { object: 0, offset, bytes, rows, format, first_page, end_page };
-                    chunks.push(ReadChunk { table, chunk });
+                    chunks.push(ReadChunk { table, chunk, doubt: doubt.clone() });
                 }
                 Err(Obstacle::TooLong) => {
                     let table =
@@ -255,16 +285,25 @@ impl<'c> Reader<'c> {
         Ok(())
     }
 
+    /// Lets the locks of a large group go: those on the indexes are not counted, and other
+    /// sessions need room too.
+    fn release(&mut self, shared: &Shared<'_>) -> Result<()> {
+        if self.role == Role::Follower {
+            self.connection.execute("COMMIT")?;
+            self.locked.clear();
+            begin(self.connection, shared.snapshot)?;
+        }
+        Ok(())
+    }
+
     /// Locks the tables without waiting; false when that is not possible now.
     fn lock(&mut self, tables: &[usize], shared: &Shared<'_>) -> Result<bool> {
         if self.role == Role::Leader && shared.locks == Locks::Leader {
             return Ok(true);
         }
         let full = self.locked.len() + tables.len() > LOCKS_PER_TRANSACTION && !self.locked.is_empty();
-        if full && self.role == Role::Follower {
-            self.connection.execute("COMMIT")?;
-            self.locked.clear();
-            begin(self.connection, shared.snapshot)?;
+        if full {
+            self.release(shared)?;
         }
         let missing: Vec<usize> =
             tables.iter().copied().filter(|table| !self.locked.contains(table)).collect();
@@ -292,9 +331,7 @@ impl<'c> Reader<'c> {
             {
                 Err(changed(&format!("one of {}", names.join(", "))))
             }
-            (Err(error), _) if error.code() == Some("53200") => {
-                Err(Error::from(error).context("locking for reading").hint(MORE_LOCKS))
-            }
+            (Err(error), _) if error.code() == Some("53200") => Err(no_room(error)),
             (Err(error), _) => Err(Error::from(error).context("locking for reading")),
         }
     }
@@ -319,6 +356,11 @@ impl<'c> Reader<'c> {
             None => Ok(()),
         }
     }
+}
+
+/// The server has no room for our locks. The hint tells the backup to hold fewer.
+fn no_room(error: QueryError) -> Error {
+    Error::from(error).context("locking for reading").hint(MORE_LOCKS)
 }
 
 fn changed(what: &str) -> Error {
@@ -355,20 +397,27 @@ fn copy_statement(table: &ReadTable, pages: PageRange, format: CopyFormat) -> St
         CopyFormat::Binary => " (FORMAT binary)",
     };
     let condition = match pages {
-        PageRange { first: 0, end: None } if table.condition.is_empty() => {
+        PageRange::ALL if table.condition.is_empty() => {
             let list = if columns.is_empty() { columns } else { format!(" ({columns})") };
             return format!("COPY {name}{list} TO STDOUT{options}");
         }
-        PageRange { first: 0, end: None } => table.condition.clone(),
-        PageRange { first, end } => {
-            let mut bounds = format!("WHERE ctid >= '({first},0)'::pg_catalog.tid");
-            if let Some(end) = end {
-                bounds.push_str(&format!(" AND ctid < '({end},0)'::pg_catalog.tid"));
-            }
-            bounds
-        }
+        PageRange::ALL => format!(" {}", table.condition),
+        pages => page_condition(pages),
     };
-    format!("COPY (SELECT {columns} FROM ONLY {name} {condition}) TO STDOUT{options}")
+    format!("COPY (SELECT {columns} FROM ONLY {name}{condition}) TO STDOUT{options}")
+}
+
+/// ` WHERE …` that limits a scan to the pages; empty for all of them.
+pub(super) fn page_condition(pages: PageRange) -> String {
+    if pages == PageRange::ALL {
+        return String::new();
+    }
+    let PageRange { first, end } = pages;
+    let mut bounds = format!(" WHERE ctid >= '({first},0)'::pg_catalog.tid");
+    if let Some(end) = end {
+        bounds.push_str(&format!(" AND ctid < '({end},0)'::pg_catalog.tid"));
+    }
+    bounds
 }
 
 /// Rows `(loid, position, data)` of pieces of large objects.
@@ -396,7 +445,7 @@ mod tests {
             schema: "s".into(),
             name: "a\"b".into(),
             columns: vec![column("x"), column("Y z")],
-            condition: String::new(),
+            ..ReadTable::default()
         }
     }
 

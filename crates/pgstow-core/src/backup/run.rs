@@ -5,25 +5,23 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::definitions::{self, Definitions, DefinitionsOptions};
-use super::pipeline::{Collected, Readers};
+use super::pipeline::{Collected, Keep, Readers};
+use super::prepare::{Start, prepare};
 use super::read_plan::{ReadPlan, manifest_tables, read_plan, read_rows};
-use super::scope::Scope;
+use super::reuse::{self, DefinitionsBase, Judged, Present};
 use super::snapshot::{ChangedMeanwhile, Leader, Locks};
-use super::{BackupOptions, BackupReport, large_objects, not_carried, preflight, sidecars, snapshot, watch};
-use crate::archive;
+use super::unfinished::{Pace, Unfinished};
+use super::{BackupOptions, BackupReport, ReuseReport, not_carried, sidecars, snapshot, watch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::interrupt::Interrupt;
 use crate::monitor::{Event, Monitor};
-use crate::postgres::catalog::relations::{self, Sizes};
-use crate::postgres::client_tools::{MORE_LOCKS, PgDump, ToolPlaces, server_major};
-use crate::postgres::connection::Connection;
-use crate::postgres::pooler;
-use crate::postgres::session::{self, Purpose};
-use crate::postgres::{ConnectionSettings, QueryError, ServerError};
+use crate::postgres::client_tools::MORE_LOCKS;
+use crate::postgres::{QueryError, ServerError};
 use crate::repository::format::FORMAT_VERSION;
 use crate::repository::format::header::Header;
 use crate::repository::format::id::ObjectId;
-use crate::repository::format::manifest::{LargeObjects, Manifest, Source};
+use crate::repository::format::manifest::{LargeObjects, Manifest};
+use crate::repository::format::proof::Proof;
 use crate::repository::{BackupDraft, Repository};
 
 /// How often a backup is begun anew before it gives up.
@@ -62,7 +60,9 @@ pub(super) fn run(
     let mut attempt = 1;
     let mut locks = Locks::Leader;
     loop {
-        match attempt_once(repository, options, locks, monitor, interrupt) {
+        let (clock, started_at) = (Instant::now(), Timestamp::now());
+        let attempt_once = Attempt { repository, options, monitor, interrupt, clock, started_at };
+        match attempt_once.run(locks) {
             Ok(report) => return Ok(report),
             Err(Setback::NoRoom(_)) if locks == Locks::Leader => {
                 monitor.event(Event::Warning { message: snapshot::NO_ROOM });
@@ -92,201 +92,261 @@ fn is_recovery_conflict(error: &Error) -> bool {
     false
 }
 
-/// The session and what was found before anything was locked.
-struct Start {
-    connection: Connection,
-    /// Narrowed to the host that answered: all sessions of a backup belong to one server.
-    settings: ConnectionSettings,
-    /// Client encoding of all sessions.
-    encoding: &'static str,
-    source: Source,
-    scope: Scope,
-    pg_dump: Option<PgDump>,
-    /// Tables that pg_dump must leave alone: not taken in, and not readable.
-    closed: Vec<(String, String)>,
+/// One attempt.
+struct Attempt<'a> {
+    repository: &'a Repository,
+    options: &'a BackupOptions,
+    monitor: &'a dyn Monitor,
+    interrupt: &'a Interrupt,
+    clock: Instant,
+    started_at: Timestamp,
 }
 
-fn attempt_once(
-    repository: &Repository,
-    options: &BackupOptions,
-    locks: Locks,
-    monitor: &dyn Monitor,
-    interrupt: &Interrupt,
-) -> Result<BackupReport, Setback> {
-    let (clock, started_at) = (Instant::now(), Timestamp::now());
-    let start = prepare(options, monitor, interrupt)?;
-    let draft = repository.begin_backup(&options.environment, options.label.as_ref(), started_at)?;
-    let mut leader =
-        snapshot::take(start.connection, &start.scope, options.lock_timeout, locks, monitor, interrupt)?;
-    let plan = read_plan(&mut leader, &start.scope)?;
-    let locked = if leader.locks == Locks::Leader { plan.tables.len() } else { 0 };
-    monitor.event(Event::Snapshot { id: &leader.snapshot.id, tables: locked });
-    let encoding = start.encoding;
-    let definitions = DefinitionsOptions {
-        connection: &start.settings,
-        pg_dump: start.pg_dump.as_ref(),
-        exclude: &start.closed,
-        encoding,
-        lock_timeout: options.lock_timeout,
-    };
-    let readers =
-        Readers { repository, settings: &start.settings, encoding, jobs: options.jobs.clamp(1, 64) };
-    let everything = read_everything(&definitions, &readers, &plan, &mut leader, monitor, interrupt);
-    let (definitions, mut collected) = match everything {
-        Ok(everything) => everything,
-        Err(error) if error.hints().iter().any(|hint| hint == MORE_LOCKS) => {
-            return Err(Setback::NoRoom(error));
-        }
-        // pg_dump takes locks of its own and must not wait for ever behind a queued statement.
-        Err(error) if error.kind() != ErrorKind::Interrupted && watch::holds_up(&mut leader.connection) => {
-            return Err(Setback::Again(
-                error,
-                "a statement waits for one of our locks, and pg_dump behind it",
-            ));
-        }
-        Err(error) => return Err(error.into()),
-    };
-    leader.connection.execute("COMMIT").map_err(|error| {
-        Error::failed("the session that holds the locks was lost before the backup was complete")
-            .source(error)
-    })?;
-
-    monitor.event(Event::Phase { name: "writing the manifest" });
-    collected.arrange();
-    let not_carried = not_carried::list(&leader.relations, &start.scope, &plan, &definitions.subscriptions);
-    let tables = plan.tables.len();
-    let manifest = Manifest {
-        format_version: FORMAT_VERSION,
-        backup: draft.id().clone(),
-        source: start.source,
-        snapshot: leader.snapshot,
-        selection: options.selection.clone(),
-        tables: manifest_tables(&plan, &collected.tables),
-        sequences: plan.sequences.known,
-        materialized_views: plan.materialized_views,
-        large_objects: LargeObjects { list: plan.large_objects, chunks: collected.large_objects },
-        objects: collected.objects,
-        files: Vec::new(),
-        not_carried: not_carried.clone(),
-        proof: None,
-    };
-    let header = commit(draft, options, manifest, &definitions, collected.new_bytes, started_at)?;
-    Ok(BackupReport { header, not_carried, tables, seconds: clock.elapsed().as_secs_f64() })
+/// What is known once the snapshot is taken.
+struct Looked<'a> {
+    start: &'a Start,
+    plan: &'a ReadPlan,
+    judged: &'a Judged,
+    /// A backup whose definitions may be taken over.
+    earlier: Option<&'a DefinitionsBase>,
 }
 
-/// Reads definitions and rows side by side; the first failure ends both.
-fn read_everything(
-    definitions: &DefinitionsOptions<'_>,
-    readers: &Readers<'_>,
-    plan: &ReadPlan,
-    leader: &mut Leader,
-    monitor: &dyn Monitor,
-    interrupt: &Interrupt,
-) -> Result<(Definitions, Collected)> {
-    let stop = Interrupt::new();
-    let stopper = stop.clone();
-    let registration = interrupt.register(move || stopper.trigger());
-    let snapshot = leader.snapshot.id.clone();
-    let (definitions, collected) = std::thread::scope(|threads| {
-        let definitions = threads.spawn(|| {
+impl Attempt<'_> {
+    fn run(&self, locks: Locks) -> Result<BackupReport, Setback> {
+        let Self { repository, options, monitor, interrupt, .. } = *self;
+        let (mut start, connection) = prepare(repository, options, monitor, interrupt)?;
+        let mut draft =
+            repository.begin_backup(&options.environment, options.label.as_ref(), self.started_at)?;
+        let mut leader =
+            snapshot::take(connection, &start.scope, options.lock_timeout, locks, monitor, interrupt)?;
+        let bases = std::mem::take(&mut start.bases);
+        let present = Present {
+            source: &start.source,
+            fsync: leader.fsync,
+            next_transaction: leader.next_transaction,
+            taken_at: leader.snapshot.taken_at,
+            full: options.full,
+            full_every: options.full_every,
+        };
+        let judged = Judged::new(bases.rows, &present);
+        let earlier = bases.definitions;
+        let earlier = earlier.filter(|base| reuse::same_history(&base.manifest, &present).is_ok());
+        let plan = read_plan(&mut leader, &start.scope, &start.source, &judged)?;
+        let locked = if leader.locks == Locks::Leader { plan.tables.len() } else { 0 };
+        monitor.event(Event::Snapshot { id: &leader.snapshot.id, tables: locked });
+        let looked = Looked { start: &start, plan: &plan, judged: &judged, earlier: earlier.as_ref() };
+        let (definitions, collected) = self.read(&looked, &mut leader, &mut draft)?;
+        let durable = self.close(&plan, &mut leader)?;
+        Ok(self.commit(draft, &looked, &leader, &definitions, collected, durable)?)
+    }
+
+    fn read(
+        &self,
+        looked: &Looked<'_>,
+        leader: &mut Leader,
+        draft: &mut BackupDraft<'_>,
+    ) -> Result<(Definitions, Collected), Setback> {
+        let (start, options) = (looked.start, self.options);
+        let definitions = DefinitionsOptions {
+            connection: &start.settings,
+            source: &start.source,
+            pg_dump: start.pg_dump.as_ref(),
+            sections: options.selection.sections,
+            exclude: &start.closed,
+            encoding: start.encoding,
+            lock_timeout: options.lock_timeout,
+            repository: self.repository,
+            flush: leader.flush,
+            earlier: looked.earlier,
+        };
+        let readers = Readers {
+            repository: self.repository,
+            settings: &start.settings,
+            encoding: start.encoding,
+            jobs: options.jobs.clamp(1, 64),
+        };
+        let mut unfinished = Unfinished {
+            draft,
+            plan: looked.plan,
+            judged: looked.judged,
+            source: &start.source,
+            snapshot: leader.snapshot.clone(),
+            selection: &options.selection,
+            fsync: leader.fsync,
+            flush: leader.flush,
+            monitor: self.monitor,
+            pace: Pace::new(options.keep_every),
+        };
+        // Without the leader's locks it shows only at the end that what was read is what the
+        // snapshot shows.
+        let keep = (leader.locks == Locks::Leader).then_some(&mut unfinished as &mut dyn Keep);
+        match self.read_everything(&definitions, &readers, looked.plan, leader, keep) {
+            Ok(everything) => Ok(everything),
+            Err(error) if error.hints().iter().any(|hint| hint == MORE_LOCKS) => Err(Setback::NoRoom(error)),
+            // pg_dump takes locks of its own and must not wait for ever behind a queued statement.
+            Err(error)
+                if error.kind() != ErrorKind::Interrupted && watch::holds_up(&mut leader.connection) =>
+            {
+                Err(Setback::Again(error, "a statement waits for one of our locks, and pg_dump behind it"))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Reads definitions and rows side by side; the first failure ends both.
+    fn read_everything(
+        &self,
+        definitions: &DefinitionsOptions<'_>,
+        readers: &Readers<'_>,
+        plan: &ReadPlan,
+        leader: &mut Leader,
+        keep: Option<&mut dyn Keep>,
+    ) -> Result<(Definitions, Collected)> {
+        let stop = Interrupt::new();
+        let stopper = stop.clone();
+        let registration = self.interrupt.register(move || stopper.trigger());
+        let snapshot = leader.snapshot.clone();
+        let read_definitions = || {
             let read = definitions::read(definitions, &snapshot, &stop);
             if read.is_err() {
                 stop.trigger();
             }
             read
+        };
+        if leader.locks == Locks::Readers {
+            // pg_dump locks every table: there is no room for the readers' locks beside it.
+            let definitions = read_definitions()?;
+            let collected = read_rows(plan, readers, leader, keep, self.monitor, &stop);
+            drop(registration);
+            self.interrupt.check()?;
+            return Ok((definitions, collected?));
+        }
+        let (definitions, collected) = std::thread::scope(|threads| {
+            let definitions = threads.spawn(read_definitions);
+            let collected = read_rows(plan, readers, leader, keep, self.monitor, &stop);
+            if collected.is_err() {
+                stop.trigger();
+            }
+            (definitions.join(), collected)
         });
-        let collected = read_rows(plan, readers, leader, monitor, &stop);
-        if collected.is_err() {
-            stop.trigger();
-        }
-        (definitions.join(), collected)
-    });
-    drop(registration);
-    interrupt.check()?;
-    let definitions = definitions.map_err(|_| Error::failed("the thread that reads definitions died"))?;
-    match (definitions, collected) {
-        (Ok(definitions), Ok(collected)) => Ok((definitions, collected)),
-        (Err(error), Ok(_)) | (Ok(_), Err(error)) => Err(error),
-        // One of them was only stopped because the other failed.
-        (Err(first), Err(second)) => {
-            Err(if second.kind() == ErrorKind::Interrupted { first } else { second })
+        drop(registration);
+        self.interrupt.check()?;
+        let definitions = definitions.map_err(|_| Error::failed("the thread that reads definitions died"))?;
+        match (definitions, collected) {
+            (Ok(definitions), Ok(collected)) => Ok((definitions, collected)),
+            (Err(error), Ok(_)) | (Ok(_), Err(error)) => Err(error),
+            // One of them was only stopped because the other failed.
+            (Err(first), Err(second)) => {
+                Err(if second.kind() == ErrorKind::Interrupted { first } else { second })
+            }
         }
     }
-}
 
-/// Connects and refuses whatever would fail later.
-fn prepare(options: &BackupOptions, monitor: &dyn Monitor, interrupt: &Interrupt) -> Result<Start> {
-    let mut connection = Connection::open(&options.connection, interrupt)?;
-    pooler::refuse_transaction_pooler(&mut connection, interrupt)?;
-    // Before any other query: the role's own settings (time-outs, say) must not apply to us.
-    let encoding = session::client_encoding(&connection);
-    session::pin(&mut connection, Purpose::Read, encoding)?;
-    let source = preflight::source(&mut connection)?;
-    let endpoint = format!("{}/{}", source.endpoint, source.database);
-    let server = format!("PostgreSQL {}", source.server_version);
-    monitor.event(Event::Connected { endpoint: &endpoint, server: &server });
-    let scope = Scope::new(&options.selection, source.in_recovery)?;
-    let relations = relations::list(&mut connection, Sizes::Skip)?;
-    scope.require_matches(&relations)?;
-    preflight::require_readable(&relations, &scope, &source.role)?;
-    if scope.wants_large_objects() {
-        large_objects::require_readable(&mut connection, &source.role)?;
+    /// Shows that what was read belongs together; whether the server's log is on disk.
+    fn close(&self, plan: &ReadPlan, leader: &mut Leader) -> Result<bool, Setback> {
+        leader.connection.execute("COMMIT").map_err(|error| {
+            Error::failed("the session that holds the locks was lost before the backup was complete")
+                .source(error)
+        })?;
+        // Types are not locked, and what writes their values does not look at the snapshot.
+        if plan.definitions_changed(&mut leader.connection)? {
+            return Err(Setback::Again(
+                Error::failed("columns or their types were changed while rows were read")
+                    .hint("run the backup when no migration is running"),
+                "a column or its type was changed while rows were read",
+            ));
+        }
+        Ok(leader.flush.wait(&mut leader.connection, self.clock.elapsed(), self.interrupt)?)
     }
-    let places = ToolPlaces { configured: options.pg_dump.clone(), search_path: options.search_path.clone() };
-    let pg_dump =
-        scope.wants_definitions().then(|| PgDump::find(&places, server_major(&connection))).transpose()?;
-    let closed = relations
-        .iter()
-        .filter(|relation| {
-            matches!(relation.kind, 'r' | 'p') && !relation.selectable && !scope.locks(relation)
+
+    /// Writes the files, the manifest and last the header.
+    fn commit(
+        &self,
+        mut draft: BackupDraft<'_>,
+        looked: &Looked<'_>,
+        leader: &Leader,
+        definitions: &Definitions,
+        mut collected: Collected,
+        durable: bool,
+    ) -> Result<BackupReport> {
+        self.monitor.event(Event::Phase { name: "writing the manifest" });
+        collected.arrange();
+        let (plan, start, tally) = (looked.plan, looked.start, collected.tally());
+        // What was taken over is as old as the oldest of its sources; all else was read now.
+        let read_in_full_at = looked.judged.read_in_full_at(tally.bases().iter().copied());
+        let proof = Proof {
+            fsync: leader.fsync,
+            durable,
+            read_in_full_at: read_in_full_at.unwrap_or(leader.snapshot.taken_at),
+            definitions: definitions.proof.clone(),
+            large_objects: plan.large_object_rows.clone().map(|rows| rows.catalog),
+        };
+        let not_carried =
+            not_carried::list(&leader.relations, &start.scope, plan, &definitions.subscriptions);
+        let chunks = collected.large_objects.iter().map(|held| held.chunk.clone()).collect();
+        let manifest = Manifest {
+            format_version: FORMAT_VERSION,
+            backup: draft.id().clone(),
+            source: start.source.clone(),
+            snapshot: leader.snapshot.clone(),
+            selection: self.options.selection.clone(),
+            tables: manifest_tables(plan, &collected.tables),
+            sequences: plan.sequences.known.clone(),
+            materialized_views: plan.materialized_views.clone(),
+            large_objects: LargeObjects { list: plan.large_objects.clone(), chunks },
+            objects: collected.objects,
+            files: Vec::new(),
+            not_carried: not_carried.clone(),
+            proof: Some(proof),
+        };
+        let pg_dump = start.pg_dump.as_ref().map(|pg_dump| pg_dump.version.as_str());
+        let version = sidecars::of_backup(&manifest, pg_dump);
+        draft.write_file(version.name, version.content.as_bytes())?;
+        definitions.write(&mut draft)?;
+        let header = self.header(&draft, &manifest, definitions, collected.new_bytes);
+        let header = draft.commit(manifest, header, Timestamp::now())?;
+        Ok(BackupReport {
+            header,
+            not_carried,
+            tables: plan.tables.len(),
+            reuse: ReuseReport {
+                definitions_reused: definitions.are_taken_over(),
+                definitions_read: definitions.doubt.clone(),
+                ..tally.into_report(looked.judged.newest().cloned())
+            },
+            seconds: self.clock.elapsed().as_secs_f64(),
         })
-        .map(|relation| (relation.schema.clone(), relation.name.clone()))
-        .collect();
-    let settings = connection.settings().clone();
-    Ok(Start { connection, settings, encoding, source, scope, pg_dump, closed })
-}
+    }
 
-/// Writes the files, the manifest and last the header.
-fn commit(
-    mut draft: BackupDraft<'_>,
-    options: &BackupOptions,
-    manifest: Manifest,
-    definitions: &Definitions,
-    new_bytes: u64,
-    started_at: Timestamp,
-) -> Result<Header> {
-    let archive = definitions.archive.as_ref();
-    let entries = archive.map(|archive| archive::read(&archive.content)).transpose()?.unwrap_or_default();
-    let pg_dump = archive.map(|archive| archive.pg_dump_version.as_str());
-    for sidecar in sidecars::all(&manifest, &definitions.catalog, &entries, pg_dump) {
-        draft.write_file(sidecar.name, sidecar.content.as_bytes())?;
+    fn header(
+        &self,
+        draft: &BackupDraft<'_>,
+        manifest: &Manifest,
+        definitions: &Definitions,
+        new_bytes: u64,
+    ) -> Header {
+        Header {
+            format_version: FORMAT_VERSION,
+            id: draft.id().clone(),
+            environment: self.options.environment.clone(),
+            label: self.options.label.clone(),
+            note: self.options.note.clone(),
+            written_by: format!("pgstow {}", env!("CARGO_PKG_VERSION")),
+            started_at: self.started_at,
+            snapshot_at: manifest.snapshot.taken_at,
+            finished_at: self.started_at,
+            server_version: manifest.source.server_version.clone(),
+            database: manifest.source.database.clone(),
+            sections: self.options.selection.sections,
+            counts: definitions.counts(),
+            rows: manifest.rows(),
+            content_bytes: manifest.content_bytes(),
+            stored_bytes: manifest.stored_bytes(),
+            new_bytes,
+            not_carried: manifest.not_carried.iter().filter(|item| !item.expected).count(),
+            manifest_bytes: 0,
+            manifest_hash: ObjectId([0; 32]),
+            checksum: ObjectId([0; 32]),
+        }
     }
-    if let Some(archive) = archive {
-        draft.write_file("schema.dump", &archive.content)?;
-    }
-    draft.write_catalog(&definitions.catalog)?;
-    let header = Header {
-        format_version: FORMAT_VERSION,
-        id: draft.id().clone(),
-        environment: options.environment.clone(),
-        label: options.label.clone(),
-        note: options.note.clone(),
-        written_by: format!("pgstow {}", env!("CARGO_PKG_VERSION")),
-        started_at,
-        snapshot_at: manifest.snapshot.taken_at,
-        finished_at: started_at,
-        server_version: manifest.source.server_version.clone(),
-        database: manifest.source.database.clone(),
-        sections: options.selection.sections,
-        counts: definitions.catalog.inventory.counts(),
-        rows: manifest.rows(),
-        content_bytes: manifest.content_bytes(),
-        stored_bytes: manifest.stored_bytes(),
-        new_bytes,
-        not_carried: manifest.not_carried.iter().filter(|item| !item.expected).count(),
-        manifest_bytes: 0,
-        manifest_hash: ObjectId([0; 32]),
-        checksum: ObjectId([0; 32]),
-    };
-    draft.commit(manifest, header, Timestamp::now())
 }

@@ -1,6 +1,7 @@
 //! Readable files beside the data: what is in the backup, for people and for plain tools. Pure.
 //!
-//! A restore reads none of them. They are made from the same snapshot as everything else.
+//! A restore reads none of them. They are made from the same snapshot as everything else, or taken
+//! over with the definitions that they show.
 
 use std::fmt::Write as _;
 
@@ -16,15 +17,21 @@ pub(super) struct Sidecar {
     pub(super) content: String,
 }
 
-/// All sidecars; `entries` is the schema archive's table of contents, empty when there is none.
-pub(super) fn all(
-    manifest: &Manifest,
-    catalog: &Catalog,
-    entries: &[Entry],
-    pg_dump: Option<&str>,
-) -> Vec<Sidecar> {
+/// Names of what [`of_definitions`] makes from a catalog alone.
+pub(super) const OF_CATALOG: [&str; 4] =
+    ["extensions.tsv", "extensions.sql", "view_options.tsv", "roles.sql"];
+/// Names of what [`of_definitions`] makes from a schema archive.
+pub(super) const OF_ARCHIVE: [&str; 3] = ["schema.sql", "grants.sql", "publications.sql"];
+
+/// The sidecar that shows the backup itself.
+pub(super) fn of_backup(manifest: &Manifest, pg_dump: Option<&str>) -> Sidecar {
+    Sidecar { name: "version.txt", content: version(manifest, pg_dump) }
+}
+
+/// The sidecars that show definitions; `entries` is the schema archive's table of contents, empty
+/// when there is none.
+pub(super) fn of_definitions(catalog: &Catalog, entries: &[Entry]) -> Vec<Sidecar> {
     let mut list = vec![
-        Sidecar { name: "version.txt", content: version(manifest, pg_dump) },
         Sidecar { name: "extensions.tsv", content: extensions_table(catalog) },
         Sidecar { name: "extensions.sql", content: extensions(catalog) },
         Sidecar { name: "view_options.tsv", content: view_options(catalog) },
@@ -185,15 +192,14 @@ mod tests {
     use crate::archive::Section;
     use crate::inventory::catalog::Extension;
 
-    #[test]
-    fn a_name_with_a_line_break_cannot_leave_its_comment() {
-        let entry = Entry {
+    fn table(tag: &str, schema: &str) -> Entry {
+        Entry {
             id: 1,
             kind: "TABLE".into(),
             catalog_oid: 1259,
             oid: 1,
-            tag: "a\n; DROP TABLE x; --".into(),
-            schema: Some("s\r\nt".into()),
+            tag: tag.into(),
+            schema: Some(schema.into()),
             owner: Some("o".into()),
             tablespace: None,
             access_method: None,
@@ -202,7 +208,12 @@ mod tests {
             drop_statement: String::new(),
             dependencies: Vec::new(),
             section: Section::PreData,
-        };
+        }
+    }
+
+    #[test]
+    fn a_name_with_a_line_break_cannot_leave_its_comment() {
+        let entry = table("a\n; DROP TABLE x; --", "s\r\nt");
         let text = statements([&entry].into_iter());
         assert!(text.lines().all(|line| !line.starts_with("; DROP")), "{text}");
         assert!(text.contains("-- TABLE a\\n; DROP TABLE x; -- in s\\r\\nt, owner o\n"), "{text}");
@@ -221,6 +232,16 @@ mod tests {
         assert!(text.contains("GRANT \"group one\" TO \"we\"\"ird\";"), "{text}");
         assert!(text.contains("SET \"app.key\" TO 'x=y''z';"), "{text}");
         assert!(text.contains("SET \"search_path\" TO a, b;"), "{text}");
+    }
+
+    #[test]
+    fn the_names_of_sidecars_are_those_that_are_made() {
+        let names = |entries: &[Entry]| -> Vec<&str> {
+            of_definitions(&Catalog::default(), entries).iter().map(|sidecar| sidecar.name).collect()
+        };
+        assert_eq!(names(&[]), OF_CATALOG);
+        let entry = table("t", "s");
+        assert_eq!(names(&[entry]), [&OF_CATALOG[..], &OF_ARCHIVE].concat());
     }
 
     #[test]

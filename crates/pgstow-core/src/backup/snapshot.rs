@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::reuse::Flush;
 use super::scope::Scope;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
@@ -55,6 +56,20 @@ pub(super) struct Leader {
     /// All relations as the snapshot shows them, with sizes.
     pub(super) relations: Vec<Relation>,
     pub(super) locks: Locks,
+    /// The snapshot's `xmax`: no transaction so far has a higher id.
+    pub(super) next_transaction: u64,
+    /// How far the server's log reached.
+    pub(super) flush: Flush,
+    /// The server's `fsync` is on.
+    pub(super) fsync: bool,
+}
+
+/// What the statement that takes the snapshot says.
+struct Taken {
+    snapshot: Snapshot,
+    next_transaction: u64,
+    flush: Flush,
+    fsync: bool,
 }
 
 /// Why an attempt did not hold.
@@ -95,7 +110,10 @@ pub(super) fn take(
     for attempt in 1..=ATTEMPTS {
         interrupt.check()?;
         match try_once(&mut connection, scope, lock_timeout, locks) {
-            Ok((snapshot, relations)) => return Ok(Leader { connection, snapshot, relations, locks }),
+            Ok((taken, relations)) => {
+                let Taken { snapshot, next_transaction, flush, fsync } = taken;
+                return Ok(Leader { connection, snapshot, relations, locks, next_transaction, flush, fsync });
+            }
             Err(Failure::NoRoom) => {
                 connection.execute("ROLLBACK")?;
                 monitor.event(Event::Warning { message: NO_ROOM });
@@ -123,7 +141,7 @@ fn try_once(
     scope: &Scope,
     lock_timeout: Duration,
     locks: Locks,
-) -> Result<(Snapshot, Vec<Relation>), Failure> {
+) -> Result<(Taken, Vec<Relation>), Failure> {
     if locks == Locks::Readers {
         connection.execute("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")?;
         connection.execute(&format!("SET LOCAL lock_timeout = {}", lock_timeout.as_millis()))?;
@@ -202,17 +220,27 @@ fn lock_not_available(connection: &mut Connection, batch: &[&Relation], lock_tim
     }
 }
 
-/// The first SELECT freezes the snapshot; this is it.
-fn export(connection: &mut Connection) -> Result<Snapshot, Failure> {
+/// The first SELECT freezes the snapshot; this is it. The position of the log is read by functions
+/// of the same statement, so after the snapshot.
+fn export(connection: &mut Connection) -> Result<Taken, Failure> {
     let rows = connection.query(
         "SELECT pg_catalog.pg_export_snapshot(), \
          pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()), \
-         (EXTRACT(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::bigint",
+         (EXTRACT(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::bigint, \
+         pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot()), \
+         CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN \
+         (pg_catalog.pg_current_wal_insert_lsn() - '0/0'::pg_catalog.pg_lsn)::pg_catalog.int8 END, \
+         pg_catalog.current_setting('fsync') = 'on'",
     )?;
     let row = rows.only()?;
     let taken_at = Timestamp::from_microsecond(row.get(2)?)
         .map_err(|_| Failure::Final(Error::failed("the server's clock is out of range")))?;
-    Ok(Snapshot { id: row.get(0)?, xmin: row.get(1)?, taken_at })
+    Ok(Taken {
+        snapshot: Snapshot { id: row.get(0)?, xmin: row.get(1)?, taken_at },
+        next_transaction: row.get(3)?,
+        flush: Flush::new(row.get(4)?),
+        fsync: row.get(5)?,
+    })
 }
 
 fn locked_oids(connection: &mut Connection) -> Result<BTreeSet<u32>, Failure> {

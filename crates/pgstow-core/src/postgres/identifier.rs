@@ -36,7 +36,8 @@ pub fn display_name(schema: &str, name: &str) -> String {
     format!("{}.{}", display_part(schema), display_part(name))
 }
 
-fn display_part(name: &str) -> String {
+/// A name for people: quoted only where needed, control characters escaped.
+pub fn display_part(name: &str) -> String {
     let plain = name.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
     if plain {

@@ -62,6 +62,12 @@ pub fn pin(connection: &mut Connection, purpose: Purpose, encoding: &str) -> Res
     connection.execute(&pin_statement(purpose, encoding)).map(drop)
 }
 
+/// What [`pin`] pins for reading, names and values in order: whatever is told apart by it was written
+/// under other settings.
+pub fn pinned_for_reading(encoding: &str) -> String {
+    pin_statement(Purpose::Read, encoding)
+}
+
 fn pin_statement(purpose: Purpose, encoding: &str) -> String {
     let more: &[(&str, &str)] = match purpose {
         Purpose::Read => &PINNED_FOR_READ,

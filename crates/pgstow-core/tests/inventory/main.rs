@@ -6,3 +6,4 @@ mod ground;
 mod mutations;
 mod relations;
 mod round_trip;
+mod system_catalogs;

@@ -6,9 +6,9 @@ use pgstow_core::postgres::catalog::inventory;
 use crate::ground::Ground;
 
 /// A statement, the first server that knows it, and the differences it makes.
-type Mutation = (&'static str, u32, &'static [&'static str]);
+pub(crate) type Mutation = (&'static str, u32, &'static [&'static str]);
 
-const MUTATIONS: &[Mutation] = &[
+pub(crate) const MUTATIONS: &[Mutation] = &[
     // Schemas and extensions
     (
         "ALTER SCHEMA app OWNER TO inv_stranger",

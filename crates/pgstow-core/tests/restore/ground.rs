@@ -81,6 +81,9 @@ impl Ground {
             pg_dump: Some(self.server.binaries().program("pg_dump")),
             search_path: None,
             lock_timeout: Duration::from_secs(10),
+            full: false,
+            full_every: Duration::from_secs(7 * 24 * 3600),
+            keep_every: Duration::from_secs(10),
         };
         backup::run(&self.repository(), &options, &Silent, &Interrupt::new()).expect("a backup").header
     }

@@ -1,5 +1,7 @@
 //! `pgstow backup`: makes a backup and says what is in it.
 
+mod reused;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,6 +23,10 @@ use crate::ui::{Text, Tone, format, progress};
 
 /// How long a lock is waited for unless said otherwise.
 pub(super) const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long rows may be taken over before all are read again, unless said otherwise.
+const FULL_EVERY: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// How often at most a backup writes down what is finished.
+const KEEP_EVERY: Duration = Duration::from_secs(10);
 /// How many expected omissions the summary names; `pgstow show` names all.
 const EXPECTED_SHOWN: usize = 8;
 
@@ -42,6 +48,10 @@ pub(crate) struct Arguments {
     /// Free text to keep with the backup
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
+
+    /// Read everything, also what is proven not to have changed
+    #[arg(long)]
+    full: bool,
 
     #[command(flatten)]
     sections: SectionArguments,
@@ -102,6 +112,7 @@ pub(super) fn run(app: &App<'_>, arguments: Arguments) -> Result<Exit, Failure> 
     let options = BackupOptions {
         label: arguments.label,
         note: arguments.note,
+        full: arguments.full,
         selection: Selection {
             sections: arguments.sections.sections(),
             tables: arguments.table,
@@ -128,6 +139,7 @@ pub(super) fn options(
     let configured =
         database.environment.map(|environment| environment.pg_dump(&app.config.variables)).transpose()?;
     let lock_timeout = database.environment.and_then(|environment| environment.lock_timeout);
+    let full_every = database.environment.and_then(|environment| environment.full_every);
     Ok(BackupOptions {
         environment: database.name()?,
         connection: database.connection.clone(),
@@ -138,6 +150,9 @@ pub(super) fn options(
         pg_dump: reading.pg_dump.clone().or(configured.flatten()),
         search_path: app.process.search_path(),
         lock_timeout: reading.lock_timeout.or(lock_timeout).unwrap_or(LOCK_TIMEOUT),
+        full: false,
+        full_every: full_every.unwrap_or(FULL_EVERY),
+        keep_every: KEEP_EVERY,
     })
 }
 
@@ -188,13 +203,14 @@ fn summarise(
     restore: String,
 ) {
     let header = &report.header;
-    text.put(mark.0, mark.1).plain(" ").put(Tone::Strong, header.id.as_str()).line(&format!(
-        "   {}, {} read, {} added to the repository",
+    text.put(mark.0, mark.1).plain(" ").put(Tone::Strong, header.id.as_str()).aside(&format!(
+        "{}, {}, {} added to the repository",
         format::seconds(report.seconds),
-        format::size(header.content_bytes),
+        reused::amounts(&report.reuse),
         format::size(header.new_bytes),
     ));
-    let mut fields = vec![("carried", carried(header, report.tables, selection))];
+    let mut fields: Vec<(&str, String)> = reused::field(&report.reuse).into_iter().collect();
+    fields.push(("carried", carried(header, report.tables, selection)));
     fields.extend(not_carried(&report.not_carried).map(|lines| ("not carried", lines)));
     fields.push(("restore", restore));
     text.fields(&fields);

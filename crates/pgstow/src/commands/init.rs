@@ -113,6 +113,7 @@ const EXAMPLES: &str = "
 # protected = true                    # its name must be typed before anything in it is replaced
 # jobs = 4                            # parallel sessions
 # lock_timeout = \"30s\"                # how long a backup waits for a lock
+# full_every = \"7d\"                   # how long data may be taken over before all is read again
 # pg_dump = \"/usr/lib/postgresql/17/bin\"
 ";
 
@@ -156,5 +157,6 @@ mod tests {
             .collect();
         let table: toml::Table = uncommented.parse().unwrap();
         assert_eq!(table["env"]["dev"]["jobs"].as_integer(), Some(4));
+        assert_eq!(table["env"]["dev"]["full_every"].as_str(), Some("7d"));
     }
 }

@@ -25,6 +25,8 @@ pub(crate) struct Environment {
     pub(crate) jobs: Option<usize>,
     /// How long to wait for a lock.
     pub(crate) lock_timeout: Option<Duration>,
+    /// How long data may be taken over before all is read again; zero: not at all.
+    pub(crate) full_every: Option<Duration>,
     origin: Origin,
 }
 
@@ -40,7 +42,7 @@ impl Environment {
     /// The environment whose URL is in a variable.
     pub(crate) fn from_variable(name: EnvironmentName, variable: &str) -> Self {
         let origin = Origin::Variable(variable.to_owned());
-        Self { name, protected: false, jobs: None, lock_timeout: None, origin }
+        Self { name, protected: false, jobs: None, lock_timeout: None, full_every: None, origin }
     }
 
     /// The environment of a section; `folder` is where relative paths begin.
@@ -73,6 +75,7 @@ impl Environment {
             protected: section.protected,
             jobs: section.jobs,
             lock_timeout,
+            full_every: section.full_every,
             origin: Origin::Section(Box::new(section), folder.to_owned()),
             name,
         })
@@ -224,6 +227,14 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
         return Err(format!("{text:?} must be more than 0 and at most 24h"));
     }
     Ok(duration)
+}
+
+/// A length of time such as `12h`, `7d` or `2w`, where a day has 24 hours; may be zero. `None` for
+/// anything else: a negative one, or one with months, whose length nobody knows.
+pub(super) fn parse_interval(text: &str) -> Option<Duration> {
+    let span: jiff::Span = text.parse().ok()?;
+    let length = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok()?;
+    Duration::try_from(length).ok()
 }
 
 #[cfg(test)]

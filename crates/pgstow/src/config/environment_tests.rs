@@ -126,3 +126,37 @@ fn a_project_reference_alone_is_refused_with_what_to_add() {
     assert!(error.reason().unwrap().contains("DB_PROJECT_REF"), "{error:?}");
     assert!(!format!("{error:?}").contains("hunter2"));
 }
+
+#[test]
+fn an_interval_counts_days_of_24_hours_and_is_never_negative() {
+    let hours = |hours: u64| Some(Duration::from_secs(hours * 3600));
+    let cases = [
+        ("7d", hours(7 * 24)),
+        ("1w 2d", hours(9 * 24)),
+        ("36h", hours(36)),
+        ("90m", hours(1).map(|hour| hour + hour / 2)),
+        ("0s", hours(0)),
+        ("0d", hours(0)),
+        ("-1d", None),
+        ("1d ago", None),
+        ("1 month", None),
+        ("1y", None),
+        ("7", None),
+        ("", None),
+        ("weekly", None),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(parse_interval(text), expected, "{text:?}");
+    }
+}
+
+#[test]
+fn full_every_is_a_key_of_an_environment() {
+    let file = "[env.prod]\nurl = 'postgres://h/d'\nfull_every = '12h'\n[env.dev]\nurl = 'postgres://h/e'\n";
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("pgstow.toml"), file).unwrap();
+    let config = Config::load(None, folder.path(), &Process::with_variables(&[])).ok().unwrap();
+    let full_every = |name| config.environment(Some(name)).unwrap().full_every;
+    assert_eq!(full_every("prod"), Some(Duration::from_secs(12 * 3600)));
+    assert_eq!(full_every("dev"), None);
+}

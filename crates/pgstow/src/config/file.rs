@@ -1,12 +1,15 @@
 //! `pgstow.toml` as it is written. Every error names the file and, where it has one, the line.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use pgstow_core::{Error, ErrorKind, Result};
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
+use super::environment::parse_interval;
 use super::suggest;
 
 /// The whole file.
@@ -59,6 +62,16 @@ pub(crate) struct EnvironmentSection {
     pub(crate) pg_dump: Option<String>,
     /// How long to wait for a lock.
     pub(crate) lock_timeout: Option<String>,
+    /// How long data may be taken over before all is read again; zero: not at all.
+    #[serde(deserialize_with = "interval")]
+    pub(crate) full_every: Option<Duration>,
+}
+
+/// The value may be shown with its line, since it is no secret; the message does not repeat it all
+/// the same: the wrong value may stand behind the wrong key.
+fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_interval(&text).map(Some).ok_or_else(|| D::Error::custom("expected a time such as 7d, 12h or 0s"))
 }
 
 /// Names of keys in one kind of table: those understood, and those that belong to features of
@@ -85,17 +98,9 @@ const ENVIRONMENT: Keys = Keys {
         "jobs",
         "pg_dump",
         "lock_timeout",
-    ],
-    later: &[
-        "retention",
-        "grant_to",
-        "password_command",
-        "check",
-        "auth_users",
         "full_every",
-        "role_map",
-        "schedule",
     ],
+    later: &["retention", "grant_to", "password_command", "check", "auth_users", "role_map", "schedule"],
 };
 
 /// Reads the file's text; `name` is how errors call it.
@@ -239,12 +244,19 @@ mod tests {
         let cases = [
             ("[env.a]\nport = 'five'\n", "pgstow.toml:2"),
             ("[env.a]\nport = 70000\n", "pgstow.toml:2"),
+            (
+                "[env.a]\nurl = 'x'\nfull_every = '-1d'\n",
+                "pgstow.toml:3: cannot be read / expected a time such as 7d, 12h or 0s",
+            ),
+            ("[env.a]\nfull_every = 'secret'\n", "pgstow.toml:2: cannot be read / expected a time"),
+            ("[env.a]\nfull_every = 7\n", "pgstow.toml:2: cannot be read / expected a string"),
             ("\n[env\n", "pgstow.toml:2"),
             ("[env]\nprod = 'postgres://u:secret@h/d'\n", "pgstow.toml:2: env.prod is a string"),
         ];
         for (text, expected) in cases {
             let (message, _) = refused(text);
             assert!(message.starts_with(expected), "{message}");
+            assert!(!message.contains("secret"), "{message}");
         }
     }
 
@@ -255,6 +267,7 @@ mod tests {
             "[env]\na = 'secret'",
             "[env.a]\nport = 'secret'",
             "[env.a]\nprotected = 'secret'",
+            "[env.a]\nfull_every = 'secret'",
         ] {
             let (message, hints) = refused(text);
             assert!(!message.contains("secret") && !hints.concat().contains("secret"), "{message}");

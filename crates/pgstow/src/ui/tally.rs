@@ -15,8 +15,10 @@ pub(crate) struct Tally {
     pub(crate) planned: Option<(usize, u64)>,
     /// Tables finished.
     pub(crate) tables_done: usize,
-    /// Bytes moved.
+    /// Bytes moved or taken over.
     pub(crate) bytes_done: u64,
+    /// Those of them that were taken over from an earlier backup.
+    pub(crate) bytes_taken_over: u64,
     /// Tables under way.
     pub(crate) running: BTreeMap<String, Moving>,
     began: Option<Instant>,
@@ -25,10 +27,32 @@ pub(crate) struct Tally {
 /// A table under way.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Moving {
-    /// Moved so far.
+    /// Bytes moved or taken over so far.
     pub(crate) done: u64,
     /// Estimated size; at least `done`.
     pub(crate) total: u64,
+    /// Chunks taken over from an earlier backup.
+    pub(crate) taken_over: usize,
+    /// Chunks that the table has; known once one was taken over.
+    pub(crate) chunks: usize,
+}
+
+impl Moving {
+    /// `1.1 of 1.6 GiB`, or `1.1 GiB  reused 118 of 121 chunks` where some were: both do not fit
+    /// beside the bar on a terminal of 80 columns.
+    pub(crate) fn summary(&self) -> String {
+        if self.taken_over == 0 {
+            return format::size_of(self.done, self.total);
+        }
+        let size = format::size(self.done);
+        let chunks = format::count(self.chunks.max(self.taken_over) as u64, "chunk");
+        format!("{size}  reused {} of {chunks}", format::number(self.taken_over as u64))
+    }
+
+    fn add(&mut self, bytes: u64) {
+        self.done = self.done.saturating_add(bytes);
+        self.total = self.total.max(self.done);
+    }
 }
 
 impl Tally {
@@ -39,13 +63,21 @@ impl Tally {
                 *self = Self { planned: Some((*tables, *bytes)), began: Some(now), ..Self::default() };
             }
             Event::TableStarted { table, bytes } => {
-                self.running.insert((*table).to_owned(), Moving { done: 0, total: *bytes });
+                self.running.insert((*table).to_owned(), Moving { total: *bytes, ..Moving::default() });
             }
             Event::TableProgress { table, bytes } => {
                 self.bytes_done = self.bytes_done.saturating_add(*bytes);
                 if let Some(moving) = self.running.get_mut(*table) {
-                    moving.done = moving.done.saturating_add(*bytes);
-                    moving.total = moving.total.max(moving.done);
+                    moving.add(*bytes);
+                }
+            }
+            Event::TakenOver { table, chunks, planned, bytes } => {
+                self.bytes_done = self.bytes_done.saturating_add(*bytes);
+                self.bytes_taken_over = self.bytes_taken_over.saturating_add(*bytes);
+                if let Some(moving) = self.running.get_mut(*table) {
+                    moving.add(*bytes);
+                    moving.taken_over = moving.taken_over.saturating_add(*chunks);
+                    moving.chunks = *planned;
                 }
             }
             Event::TableFinished { table, bytes, .. } => self.finish(table, *bytes),
@@ -56,7 +88,7 @@ impl Tally {
     /// The estimates give way to what the table really held.
     fn finish(&mut self, table: &str, bytes: u64) {
         self.tables_done = self.tables_done.saturating_add(1);
-        let moving = self.running.remove(table).unwrap_or(Moving { done: 0, total: bytes });
+        let moving = self.running.remove(table).unwrap_or(Moving { total: bytes, ..Moving::default() });
         self.bytes_done = self.bytes_done.saturating_sub(moving.done).saturating_add(bytes);
         if let Some((_, planned)) = &mut self.planned {
             *planned = planned.saturating_sub(moving.total).saturating_add(bytes);
@@ -68,7 +100,9 @@ impl Tally {
         self.planned.map_or(0, |(_, bytes)| bytes).max(self.bytes_done)
     }
 
-    /// `3.3 of 4.2 GiB, 12 of 63 tables, 212 MiB/s, 2 s left`.
+    /// `3.3 of 4.2 GiB, 12 of 63 tables, 212 MiB/s, 2 s left, 2.9 GiB taken over`. The rate is that
+    /// of reading; how long the rest takes follows from all that is done, since what was not asked
+    /// about yet will hardly have changed more than what was.
     pub(crate) fn summary(&self, now: Instant) -> String {
         let tables = self.planned.map_or(0, |(tables, _)| tables).max(self.tables_done);
         let mut parts = vec![
@@ -78,12 +112,19 @@ impl Tally {
         let elapsed = self.began.map_or(Duration::ZERO, |began| now.saturating_duration_since(began));
         // The first moments say nothing about the rate.
         if elapsed >= Duration::from_millis(500) && self.bytes_done > 0 {
-            let rate = self.bytes_done as f64 / elapsed.as_secs_f64();
-            parts.push(format!("{}/s", format::size(rate as u64)));
-            let left = self.bytes_total().saturating_sub(self.bytes_done) as f64 / rate;
+            let seconds = elapsed.as_secs_f64();
+            let read = self.bytes_done.saturating_sub(self.bytes_taken_over);
+            if read > 0 {
+                parts.push(format!("{}/s", format::size((read as f64 / seconds) as u64)));
+            }
+            let rest = self.bytes_total().saturating_sub(self.bytes_done);
+            let left = rest as f64 * seconds / self.bytes_done as f64;
             if left >= 1.0 {
                 parts.push(format!("{} left", format::seconds(left.round())));
             }
+        }
+        if self.bytes_taken_over > 0 {
+            parts.push(format!("{} taken over", format::size(self.bytes_taken_over)));
         }
         parts.join(", ")
     }
@@ -119,6 +160,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_taken_over_counts_as_done_but_not_for_the_rate() {
+        let start = Instant::now();
+        let mut tally = Tally::default();
+        tally.apply(&Event::Planned { tables: 2, bytes: 100 * MIB }, start);
+        tally.apply(&Event::TableStarted { table: "public.a", bytes: 80 * MIB }, start);
+        let taken = Event::TakenOver { table: "public.a", chunks: 1, planned: 5, bytes: 16 * MIB };
+        (0..3).for_each(|_| tally.apply(&taken, start));
+        let shown = tally.summary(start + Duration::from_secs(1));
+        assert_eq!(shown, "48 of 100 MiB, 0 of 2 tables, 1.0 s left, 48 MiB taken over");
+        tally.apply(&Event::TableProgress { table: "public.a", bytes: 2 * MIB }, start);
+        let shown = tally.summary(start + Duration::from_secs(1));
+        assert_eq!(shown, "50 of 100 MiB, 0 of 2 tables, 2.0 MiB/s, 1.0 s left, 48 MiB taken over");
+        assert_eq!(tally.running["public.a"].summary(), "50 MiB  reused 3 of 5 chunks");
+        tally.apply(&Event::TableFinished { table: "public.a", rows: 1, bytes: 50 * MIB }, start);
+        assert_eq!((tally.bytes_done, tally.bytes_total(), tally.tables_done), (50 * MIB, 70 * MIB, 1));
+    }
+
+    #[test]
     fn more_than_was_planned_is_never_shown_as_more_than_all() {
         let start = Instant::now();
         let mut tally = Tally::default();
@@ -126,6 +185,6 @@ mod tests {
         tally.apply(&Event::TableStarted { table: "t", bytes: MIB }, start);
         tally.apply(&Event::TableProgress { table: "t", bytes: 3 * MIB }, start);
         assert_eq!(tally.bytes_total(), 3 * MIB);
-        assert_eq!(tally.running["t"], Moving { done: 3 * MIB, total: 3 * MIB });
+        assert_eq!(tally.running["t"], Moving { done: 3 * MIB, total: 3 * MIB, ..Moving::default() });
     }
 }

@@ -74,6 +74,21 @@ impl Text {
         self.plain(text).end();
     }
 
+    /// Ends the current line with `text` behind a gap; where the terminal has no room for that, on
+    /// lines of its own.
+    pub(crate) fn aside(&mut self, text: &str) {
+        let text = visible(text);
+        let line = self.content.rsplit('\n').next().unwrap_or_default();
+        let needed = console::measure_text_width(line) + 3 + console::measure_text_width(&text);
+        let Some(width) = self.width.filter(|width| needed > *width) else {
+            return self.plain("   ").line(&text);
+        };
+        self.end();
+        for part in wrap(&text, Some(width.saturating_sub(2).max(20))) {
+            self.plain("  ").line(&part);
+        }
+    }
+
     /// Lines `  label  value` with aligned values; a value with several lines, or one too long for
     /// the terminal, goes on below itself.
     pub(crate) fn fields(&mut self, fields: &[(&str, String)]) {
@@ -141,6 +156,21 @@ mod tests {
             bare(&text),
             "  why      one two three four five\n           six seven\n  carried  a\n           b\n"
         );
+    }
+
+    #[test]
+    fn what_has_no_room_beside_a_line_goes_below_it() {
+        let beside = |width| {
+            let mut text = Text::new(width);
+            text.put(Tone::Strong, "subject").aside("one two three");
+            bare(&text)
+        };
+        assert_eq!(beside(None), "subject   one two three\n");
+        assert_eq!(beside(Some(23)), "subject   one two three\n");
+        assert_eq!(beside(Some(22)), "subject\n  one two three\n");
+        let mut text = Text::new(Some(22));
+        text.put(Tone::Strong, "subject").aside("one two three four five");
+        assert_eq!(bare(&text), "subject\n  one two three four\n  five\n");
     }
 
     #[test]

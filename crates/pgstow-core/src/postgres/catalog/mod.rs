@@ -3,7 +3,8 @@
 //!
 //! Each topic has a module with one bulk query per kind of object, for servers 13 to 18;
 //! [`inventory`] runs them all. [`relations`] and [`sequences`] answer what a backup and a restore
-//! ask about tables and the positions of sequences.
+//! ask about tables and the positions of sequences, [`rendering`] what the server turns values into
+//! bytes by.
 
 mod columns;
 mod constraints;
@@ -15,10 +16,12 @@ mod publications;
 mod question;
 pub mod relations;
 mod remarks;
+pub mod rendering;
 mod roles;
 mod routines;
 mod rules;
 pub mod sequences;
+pub mod system_catalogs;
 mod tables;
 mod text_search;
 mod types;

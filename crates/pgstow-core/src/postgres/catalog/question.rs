@@ -52,6 +52,12 @@ pub(super) fn not_built_in(oid: &str) -> String {
     format!("{oid} >= 16384")
 }
 
+/// An array of OIDs as the text of a parameter.
+pub(super) fn oid_array(oids: &[u32]) -> String {
+    let list: Vec<String> = oids.iter().map(u32::to_string).collect();
+    format!("{{{}}}", list.join(","))
+}
+
 /// `schema.name`, each part quoted where needed.
 pub(super) fn qualified(schema: &str, name: &str) -> String {
     format!("pg_catalog.format('%I.%I', {schema}, {name})")

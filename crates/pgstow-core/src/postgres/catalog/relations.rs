@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::question::{role, user_schema};
+use super::question::{oid_array, role, user_schema};
 use crate::postgres::connection::Connection;
 use crate::postgres::error::QueryError;
 
@@ -173,20 +173,23 @@ const PARTITION_TREES: &str = "
         SELECT leaf, ancestor AS root, uncertain AS through_root
           FROM climb WHERE NOT EXISTS (SELECT FROM parent WHERE parent.child = climb.ancestor))";
 
+/// Condition: COPY moves this column, a row `a` of `pg_attribute`: neither dropped nor generated.
+pub(super) const MOVED_BY_COPY: &str = "a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''";
+
 /// The columns that COPY moves (neither dropped nor generated), in their order, of the given
 /// relations. A relation without such columns, or that is gone, has no entry.
 ///
 /// # Errors
 /// The server's.
 pub fn columns(connection: &mut Connection, oids: &[u32]) -> Result<HashMap<u32, Vec<Column>>, QueryError> {
-    let list: Vec<String> = oids.iter().map(u32::to_string).collect();
     let rows = connection.query_with(
-        "SELECT a.attrelid, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod)
-           FROM pg_catalog.pg_attribute a
-          WHERE a.attrelid = ANY ($1::pg_catalog.oid[]) AND a.attnum > 0 AND NOT a.attisdropped
-            AND a.attgenerated = ''
-          ORDER BY a.attrelid, a.attnum",
-        &[Some(&format!("{{{}}}", list.join(",")))],
+        &format!(
+            "SELECT a.attrelid, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod)
+               FROM pg_catalog.pg_attribute a
+              WHERE a.attrelid = ANY ($1::pg_catalog.oid[]) AND {MOVED_BY_COPY}
+              ORDER BY a.attrelid, a.attnum"
+        ),
+        &[Some(&oid_array(oids))],
     )?;
     let mut columns: HashMap<u32, Vec<Column>> = HashMap::with_capacity(oids.len());
     for row in rows.iter() {

@@ -18,27 +18,62 @@ pub(crate) struct JsonMonitor<'o> {
     gathered: Mutex<Gathered>,
 }
 
-/// Bytes per table that were not written yet.
+/// Progress of tables that was not written yet.
 struct Gathered {
-    pending: BTreeMap<String, u64>,
+    pending: BTreeMap<String, Pending>,
     written_at: Instant,
+}
+
+/// Progress of one table.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Pending {
+    /// Bytes read.
+    read: u64,
+    /// Chunks taken over, of so many, and their bytes.
+    chunks: usize,
+    planned: usize,
+    taken_over: u64,
 }
 
 impl Gathered {
     /// Takes an event; the progress of tables that is to be written before it.
-    fn take(&mut self, event: &Event<'_>, now: Instant) -> Vec<(String, u64)> {
+    fn take(&mut self, event: &Event<'_>, now: Instant) -> Vec<(String, Pending)> {
         match event {
             Event::TableProgress { table, bytes } => {
                 let pending = self.pending.entry((*table).to_owned()).or_default();
-                *pending = pending.saturating_add(*bytes);
-                if now.saturating_duration_since(self.written_at) < INTERVAL {
-                    return Vec::new();
-                }
-                self.written_at = now;
-                std::mem::take(&mut self.pending).into_iter().collect()
+                pending.read = pending.read.saturating_add(*bytes);
+                self.due(now)
+            }
+            Event::TakenOver { table, chunks, planned, bytes } => {
+                let pending = self.pending.entry((*table).to_owned()).or_default();
+                pending.chunks = pending.chunks.saturating_add(*chunks);
+                pending.planned = *planned;
+                pending.taken_over = pending.taken_over.saturating_add(*bytes);
+                self.due(now)
             }
             Event::TableFinished { table, .. } => self.pending.remove_entry(*table).into_iter().collect(),
             _ => Vec::new(),
+        }
+    }
+
+    /// Everything, once an interval has passed.
+    fn due(&mut self, now: Instant) -> Vec<(String, Pending)> {
+        if now.saturating_duration_since(self.written_at) < INTERVAL {
+            return Vec::new();
+        }
+        self.written_at = now;
+        std::mem::take(&mut self.pending).into_iter().collect()
+    }
+}
+
+impl Pending {
+    fn write(self, table: &str) {
+        let Self { read, chunks, planned, taken_over } = self;
+        if chunks > 0 {
+            write(&Event::TakenOver { table, chunks, planned, bytes: taken_over });
+        }
+        if read > 0 {
+            write(&Event::TableProgress { table, bytes: read });
         }
     }
 }
@@ -70,10 +105,10 @@ impl Monitor for JsonMonitor<'_> {
             let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
             gathered.take(&event, Instant::now())
         };
-        for (table, bytes) in &progress {
-            write(&Event::TableProgress { table, bytes: *bytes });
+        for (table, pending) in &progress {
+            pending.write(table);
         }
-        if !matches!(event, Event::TableProgress { .. }) {
+        if !matches!(event, Event::TableProgress { .. } | Event::TakenOver { .. }) {
             write(&event);
         }
     }
@@ -88,12 +123,18 @@ mod tests {
         let start = Instant::now();
         let mut gathered = Gathered { pending: BTreeMap::new(), written_at: start };
         let moved = |table, bytes| Event::TableProgress { table, bytes };
+        let taken = |table, bytes| Event::TakenOver { table, chunks: 1, planned: 4, bytes };
         assert!(gathered.take(&moved("a", 5), start).is_empty());
         assert!(gathered.take(&moved("b", 7), start).is_empty());
+        assert!(gathered.take(&taken("b", 30), start).is_empty());
+        assert!(gathered.take(&taken("b", 40), start).is_empty());
         let later = start + INTERVAL;
-        assert_eq!(gathered.take(&moved("a", 1), later), [("a".to_owned(), 6), ("b".to_owned(), 7)]);
+        let read = |read| Pending { read, ..Pending::default() };
+        let both = Pending { read: 7, chunks: 2, planned: 4, taken_over: 70 };
+        assert_eq!(gathered.take(&moved("a", 1), later), [("a".to_owned(), read(6)), ("b".to_owned(), both)]);
         assert!(gathered.take(&moved("b", 2), later).is_empty());
         let finished = Event::TableFinished { table: "b", rows: 1, bytes: 9 };
-        assert_eq!(gathered.take(&finished, later), [("b".to_owned(), 2)]);
+        assert_eq!(gathered.take(&finished, later), [("b".to_owned(), read(2))]);
+        assert_eq!(gathered.take(&taken("a", 9), later + INTERVAL).len(), 1);
     }
 }

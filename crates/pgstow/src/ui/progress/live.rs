@@ -9,7 +9,7 @@ use pgstow_core::monitor::{Event, Monitor};
 
 use crate::ui::escape::visible;
 use crate::ui::tally::Tally;
-use crate::ui::{Output, Text, Tone, format};
+use crate::ui::{Output, Text, Tone};
 
 /// Tables smaller than this come and go too fast to be read.
 const SHOWN_FROM_BYTES: u64 = 8 << 20;
@@ -71,7 +71,10 @@ impl<'o> LiveMonitor<'o> {
         }
         if !matches!(
             event,
-            Event::TableStarted { .. } | Event::TableProgress { .. } | Event::TableFinished { .. }
+            Event::TableStarted { .. }
+                | Event::TableProgress { .. }
+                | Event::TakenOver { .. }
+                | Event::TableFinished { .. }
         ) {
             return;
         }
@@ -102,7 +105,7 @@ impl State {
         for (table, bar) in &self.bars {
             if let Some(moving) = self.tally.running.get(table) {
                 bar.set_length(moving.total);
-                bar.set_message(format::size_of(moving.done, moving.total));
+                bar.set_message(moving.summary());
                 bar.set_position(moving.done);
             }
         }

@@ -46,7 +46,9 @@ impl State {
             Event::Planned { tables, bytes } => {
                 format!("{}, about {}", format::count(*tables as u64, "table"), format::size(*bytes))
             }
-            Event::TableProgress { .. } | Event::TableFinished { .. } if due => self.tally.summary(now),
+            Event::TableProgress { .. } | Event::TakenOver { .. } | Event::TableFinished { .. } if due => {
+                self.tally.summary(now)
+            }
             Event::Steps { done, total, name } if due => format!("{done} of {total}: {name}"),
             _ => return None,
         };
@@ -86,5 +88,11 @@ mod tests {
         let line = state.line(&moved, start + Duration::from_secs(5));
         assert_eq!(line.as_deref(), Some("200 MiB of 1.0 GiB, 0 of 1 table, 40 MiB/s, 21 s left"));
         assert_eq!(state.line(&moved, start + Duration::from_secs(9)), None);
+        let taken = Event::TakenOver { table: "t", chunks: 1, planned: 9, bytes: 312 << 20 };
+        let line = state.line(&taken, start + Duration::from_secs(10));
+        assert_eq!(
+            line.as_deref(),
+            Some("612 MiB of 1.0 GiB, 0 of 1 table, 30 MiB/s, 7.0 s left, 312 MiB taken over")
+        );
     }
 }

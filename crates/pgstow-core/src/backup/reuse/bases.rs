@@ -1,0 +1,80 @@
+//! Which earlier backups a new one is compared with.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::inventory::ObjectKind;
+use crate::repository::Repository;
+use crate::repository::format::header::Header;
+use crate::repository::format::id::EnvironmentName;
+use crate::repository::format::manifest::{Manifest, Sections};
+
+/// Interrupted backups that are looked at, at most.
+const UNFINISHED: usize = 2;
+
+/// Earlier backups of the same environment.
+#[derive(Debug, Default)]
+pub(in crate::backup) struct Bases {
+    /// Those that hold rows, newest snapshot first.
+    pub(in crate::backup) rows: Vec<Arc<Manifest>>,
+    /// The newest that says what its definitions rest on.
+    pub(in crate::backup) definitions: Option<DefinitionsBase>,
+}
+
+/// A backup whose definitions may be taken over.
+#[derive(Debug)]
+pub(in crate::backup) struct DefinitionsBase {
+    pub(in crate::backup) manifest: Arc<Manifest>,
+    /// Number of objects of each kind.
+    pub(in crate::backup) counts: BTreeMap<ObjectKind, usize>,
+}
+
+impl Bases {
+    /// Reads the manifests of the newest backup that holds rows and, when that holds only a part of
+    /// the database, of the newest that holds all; before them those of interrupted backups that
+    /// are newer. And of the newest backup with the same sections whose definitions can be compared
+    /// with. One that cannot be read is passed over: what it holds is read from the source again.
+    ///
+    /// # Errors
+    /// The store's, when it cannot be listed.
+    pub(in crate::backup) fn read(
+        repository: &Repository,
+        environment: &EnvironmentName,
+        sections: Sections,
+    ) -> Result<Self> {
+        let mut bases = Self::default();
+        let listing = repository.list()?;
+        let newest_first = listing.backups.iter().rev();
+        for header in newest_first.filter(|header| header.environment == *environment) {
+            if bases.has_whole() && bases.definitions.is_some() {
+                break;
+            }
+            bases.look_at(repository, header, sections);
+        }
+        let finished_at = bases.rows.first().map(|manifest| manifest.snapshot.taken_at);
+        let newer = |manifest: &Manifest| Some(manifest.snapshot.taken_at) > finished_at;
+        let unfinished = repository.unfinished(environment)?.into_iter().filter(newer);
+        bases.rows.splice(0..0, unfinished.take(UNFINISHED).map(Arc::new));
+        Ok(bases)
+    }
+
+    fn has_whole(&self) -> bool {
+        self.rows.iter().any(|manifest| manifest.selection.is_unlimited())
+    }
+
+    fn look_at(&mut self, repository: &Repository, header: &Header, sections: Sections) {
+        let for_rows = header.sections != Sections::SchemaOnly && !self.has_whole();
+        let for_definitions = header.sections == sections && self.definitions.is_none();
+        if !for_rows && !for_definitions {
+            return;
+        }
+        let Ok(manifest) = repository.manifest(header).map(Arc::new) else { return };
+        if for_rows && (self.rows.is_empty() || manifest.selection.is_unlimited()) {
+            self.rows.push(Arc::clone(&manifest));
+        }
+        if for_definitions && manifest.proof.as_ref().is_some_and(|proof| proof.definitions.is_some()) {
+            self.definitions = Some(DefinitionsBase { manifest, counts: header.counts.clone() });
+        }
+    }
+}
