@@ -1,5 +1,5 @@
 # `make help` lists what there is. Each target does its own set-up on a Debian or Ubuntu machine with Rust.
-.PHONY: help check test demo
+.PHONY: help check test soak demo
 
 CARGO_DENY_VERSION := 0.20.2
 
@@ -18,6 +18,10 @@ check: ## the static gate: format, lints, documentation, licences, layering
 test: ## all tests, on PostgreSQL 13 to 18 (installs what they need)
 	scripts/set-up-tests
 	cargo test --workspace --locked --no-fail-fast
+
+soak: ## random writes against incremental backups, PGSTOW_SOAK_MINUTES (10) long
+	scripts/set-up-tests
+	cargo test --release --locked -p pgstow-core --test incremental -- --ignored --nocapture soak::
 
 demo: ## back up and restore a sample shop on a throw-away server (installs what it needs)
 	scripts/set-up-demo

@@ -1,0 +1,192 @@
+//! Backups that did not come to their end: what they had read serves the next one, under the same
+//! proof.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use pgstow_core::ErrorKind;
+use pgstow_core::backup;
+use pgstow_core::interrupt::Interrupt;
+use pgstow_core::monitor::{Event, Monitor};
+use pgstow_core::repository::format::manifest::Manifest;
+
+use crate::ground::{Ground, Vault, flushed, settle};
+
+/// Six tables that are chunks of their own (more than 1 MiB), read one after the other, and a
+/// large one of several chunks that is read first.
+const TABLES: &str = "DO $$ BEGIN FOR i IN 1..6 LOOP EXECUTE format('CREATE TABLE medium_%s AS \
+     SELECT g AS id, repeat(md5((g * %s)::text), 31) AS body FROM generate_series(1, 1500) g', i, i); END LOOP; END $$; \
+     CREATE TABLE t AS SELECT g AS id, repeat(md5(g::text), 31) AS body FROM generate_series(1, 40000) g;";
+
+/// Interrupts a backup when something has happened in it.
+struct Stop<'i> {
+    interrupt: &'i Interrupt,
+    when: Box<dyn Fn(&Event<'_>) -> bool + Send + Sync + 'i>,
+    finished: Mutex<Vec<String>>,
+}
+
+impl Monitor for Stop<'_> {
+    fn event(&self, event: Event<'_>) {
+        if let Event::TableFinished { table, .. } = &event {
+            self.finished.lock().unwrap().push((*table).to_owned());
+        }
+        if (self.when)(&event) {
+            self.interrupt.trigger();
+        }
+    }
+}
+
+/// Interrupts a backup when `when` says so; the tables it had finished.
+#[track_caller]
+pub(crate) fn interrupted(ground: &Ground, when: impl Fn(&Event<'_>) -> bool + Send + Sync) -> Vec<String> {
+    let interrupt = Interrupt::new();
+    let monitor = Stop { interrupt: &interrupt, when: Box::new(when), finished: Mutex::default() };
+    let mut options = ground.options();
+    options.jobs = 1;
+    let outcome = backup::run(&ground.vault.repository(), &options, &monitor, &interrupt);
+    assert_eq!(outcome.expect_err("it was interrupted").kind(), ErrorKind::Interrupted);
+    monitor.finished.into_inner().unwrap()
+}
+
+/// Interrupts a backup as soon as a table is read.
+#[track_caller]
+pub(crate) fn interrupt_after_a_table(ground: &Ground, name: &'static str) -> Vec<String> {
+    interrupted(ground, move |event| matches!(event, Event::TableFinished { table, .. } if *table == name))
+}
+
+#[test]
+fn an_interrupted_backup_leaves_nothing_visible() {
+    let ground = Ground::new(TABLES);
+    interrupt_after_a_table(&ground, "public.medium_3");
+    assert!(ground.vault.repository().list().unwrap().backups.is_empty());
+}
+
+#[test]
+fn what_an_interrupted_backup_had_read_is_taken_over() {
+    let ground = Ground::new(TABLES);
+    settle(&mut ground.connect());
+    let finished = interrupt_after_a_table(&ground, "public.medium_3");
+    assert!(finished.contains(&"public.t".to_owned()), "the largest table is read first: {finished:?}");
+    let next = ground.back_up();
+    assert!(next.report.reuse.reused >= next.table("t").chunks.len(), "{:#?}", next.report.reuse);
+    assert!(next.report.reuse.reused < next.report.reuse.chunks, "some were not read yet");
+    ground.back_up().assert_nothing_read();
+}
+
+#[test]
+fn what_changed_since_an_interrupted_backup_is_read() {
+    let ground = Ground::new(TABLES);
+    settle(&mut ground.connect());
+    interrupt_after_a_table(&ground, "public.medium_5");
+    ground.execute("UPDATE t SET body = 'new' WHERE id = 20000; DELETE FROM medium_1 WHERE id = 7");
+    ground.execute("DROP TABLE medium_2; ALTER TABLE medium_3 ADD COLUMN more int DEFAULT 5");
+    let next = ground.back_up();
+    assert!(next.report.reuse.reused >= 2, "chunks of t: {:#?}", next.report.reuse);
+    assert!(ground.rows(&next, "t").contains("20000\tnew"));
+    assert_eq!(next.table("medium_1").rows, 1499);
+    assert!(ground.rows(&next, "medium_3").lines().all(|row| row.ends_with("\t5")));
+}
+
+/// Each interruption comes a little later, and what an earlier one had read is not lost.
+#[test]
+fn backups_interrupted_again_and_again_get_further() {
+    let ground = Ground::new(TABLES);
+    settle(&mut ground.connect());
+    for name in ["public.t", "public.medium_2", "public.medium_4"] {
+        let name = name.to_owned();
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            interrupted(
+                &ground,
+                move |event| matches!(event, Event::TableFinished { table, .. } if *table == name),
+            )
+        }));
+        // A table that was taken over may not be told of: then the backup comes to its end.
+        drop(outcome);
+    }
+    let next = ground.back_up();
+    assert!(next.report.reuse.reused >= next.table("t").chunks.len(), "{:#?}", next.report.reuse);
+}
+
+/// An interrupted backup after a whole one: both serve, each for what it read last.
+#[test]
+fn an_interrupted_backup_does_not_hide_the_whole_one_before_it() {
+    let ground = Ground::new(TABLES);
+    let first = ground.back_up();
+    ground.execute("UPDATE medium_1 SET id = -id; UPDATE t SET id = -1 WHERE id = 1");
+    settle(&mut ground.connect());
+    interrupted(&ground, |event| matches!(event, Event::Snapshot { .. }));
+    let next = ground.back_up();
+    let read = next.report.reuse.chunks - next.report.reuse.reused;
+    assert!(read <= 3, "medium_1 and where t changed: {:#?}", next.report.reuse);
+    assert_eq!(next.table("medium_2").chunks[0].rows, first.table("medium_2").chunks[0].rows);
+}
+
+/// The leader's session is lost in the middle: its locks are gone, and with them the certainty
+/// about everything that was read after.
+#[test]
+fn a_backup_that_lost_its_locks_does_not_mislead_the_next() {
+    let ground = Ground::new(TABLES);
+    settle(&mut ground.connect());
+    struct Loss<'g>(&'g Ground, Mutex<bool>);
+    impl Monitor for Loss<'_> {
+        fn event(&self, event: Event<'_>) {
+            if let Event::TableFinished { table: "public.t", .. } = event
+                && !std::mem::replace(&mut *self.1.lock().unwrap(), true)
+            {
+                self.0.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                      WHERE application_name = 'pgstow' AND pid <> pg_backend_pid() AND backend_type = 'client backend' \
+                        AND pid IN (SELECT pid FROM pg_locks WHERE relation = 'medium_6'::regclass \
+                                     AND mode = 'AccessShareLock')",
+                );
+                self.0.execute(
+                    "SET lock_timeout = '2s'; ALTER TABLE medium_5 ALTER body TYPE text USING 'other'",
+                );
+            }
+        }
+    }
+    let mut options = ground.options();
+    options.jobs = 1;
+    let loss = Loss(&ground, Mutex::new(false));
+    let outcome = ground.vault.back_up_watched(&options, &loss);
+    assert!(*loss.1.lock().unwrap());
+    assert!(outcome.is_err(), "a backup without its locks is none");
+    let next = ground.back_up();
+    assert!(ground.rows(&next, "medium_5").lines().all(|row| row.ends_with("other")));
+}
+
+/// Only the first of two chunks was finished. What lies behind it was never read, and must not be
+/// counted as if it belonged to it: here as many rows are left as the chunk held, and none is new.
+#[test]
+fn rows_behind_the_last_finished_chunk_are_not_taken_for_its_rows() {
+    let ground = Ground::new(
+        "CREATE TABLE t AS SELECT g AS id, repeat(md5(g::text), 31) AS body FROM generate_series(1, 20000) g",
+    );
+    settle(&mut ground.connect());
+    let elsewhere = Vault::new().back_up(&ground.options(), &|_| ());
+    let [first, _] = &elsewhere.table("t").chunks[..] else {
+        panic!("two chunks: {:?}", elsewhere.table("t").chunks)
+    };
+    let (bytes, rows) = (first.bytes, first.rows);
+    let read = AtomicU64::new(0);
+    interrupted(&ground, |event| match event {
+        Event::TableProgress { table: "public.t", bytes: more } => {
+            // What is finished is kept once the server's log is on disk.
+            if read.load(Ordering::SeqCst) == 0 {
+                flushed(&mut ground.connect());
+            }
+            read.fetch_add(*more, Ordering::SeqCst) + more > bytes + 1_000_000
+        }
+        _ => false,
+    });
+    let environment = ground.options().environment;
+    let unfinished = ground.vault.repository().unfinished(&environment).unwrap();
+    let chunks = |manifest: &Manifest| manifest.tables[0].chunks.len();
+    assert_eq!(unfinished.iter().map(chunks).collect::<Vec<_>>(), [1], "one chunk was finished");
+    ground.execute(&format!(
+        "DELETE FROM t WHERE ctid IN (SELECT ctid FROM t ORDER BY ctid LIMIT {})",
+        20000 - rows
+    ));
+    let next = ground.back_up();
+    assert_eq!(next.table("t").rows, rows);
+}
