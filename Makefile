@@ -1,7 +1,9 @@
 # `make help` lists what there is. Each target does its own set-up on a Debian or Ubuntu machine with Rust.
-.PHONY: help check test soak demo
+.PHONY: help check test soak demo bench
 
 CARGO_DENY_VERSION := 0.20.2
+# What `make bench` does; for example: make bench BENCH='--quick --only pgstow,pg_dump-Fc'
+BENCH ?= --report docs/performance.md
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,3 +28,8 @@ soak: ## random writes against incremental backups, PGSTOW_SOAK_MINUTES (10) lon
 demo: ## back up and restore a sample shop on a throw-away server (installs what it needs)
 	scripts/set-up-demo
 	cargo run --release --locked --quiet -- demo
+
+bench: ## measure against pg_dump and others, and write docs/performance.md (installs what it needs; takes an hour or two)
+	scripts/set-up-bench
+	cargo build --release --locked --quiet -p pgstow -p pgstow-bench
+	cargo run --release --locked --quiet -p pgstow-bench -- $(BENCH)

@@ -1,0 +1,14 @@
+ALTER TABLE customer ADD PRIMARY KEY (id);
+ALTER TABLE customer ADD UNIQUE (number);
+CREATE INDEX ON customer (email);
+CREATE INDEX ON customer USING gin (profile jsonb_path_ops);
+ALTER TABLE purchase ADD PRIMARY KEY (id);
+ALTER TABLE purchase ADD UNIQUE (reference);
+ALTER TABLE purchase ADD FOREIGN KEY (customer_id) REFERENCES customer;
+CREATE INDEX ON purchase (customer_id, placed_at);
+CREATE INDEX ON purchase (status) WHERE paid_at IS NULL;
+ALTER TABLE measurement ADD PRIMARY KEY (id);
+CREATE INDEX ON measurement (sensor_id, taken_at);
+ALTER TABLE document ADD PRIMARY KEY (id);
+ALTER TABLE document ADD FOREIGN KEY (customer_id) REFERENCES customer;
+CREATE INDEX ON document (changed_at);
