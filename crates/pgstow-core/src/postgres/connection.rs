@@ -84,6 +84,12 @@ impl Connection {
         &self.endpoint
     }
 
+    /// Whether the server is reached without leaving this machine: over a Unix socket or the
+    /// loopback interface (where a tunnel may begin).
+    pub fn is_local(&self) -> bool {
+        self.cancel.0.address.is_local()
+    }
+
     /// The settings it was opened with, narrowed to the host and address that answered, so that
     /// further sessions reach the same server.
     pub fn settings(&self) -> &ConnectionSettings {

@@ -38,6 +38,14 @@ impl Address {
             _ => host.clone(),
         }
     }
+
+    /// Whether it is this machine's own.
+    pub(super) fn is_local(&self) -> bool {
+        match self {
+            Self::Unix(_) => true,
+            Self::Tcp(address) => address.ip().is_loopback(),
+        }
+    }
 }
 
 /// All addresses of a host.
@@ -129,5 +137,18 @@ fn apart<T: Send + 'static>(
         Ok(outcome) => outcome,
         Err(RecvTimeoutError::Timeout) => Err(ErrorKind::TimedOut.into()),
         Err(RecvTimeoutError::Disconnected) => Err(io::Error::other("the connecting thread ended early")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_and_loopback_are_this_machine_and_other_addresses_are_not() {
+        let tcp = |address: &str| Address::Tcp(address.parse().expect("an address"));
+        assert!(Address::Unix("/run/postgresql/.s.PGSQL.5432".into()).is_local());
+        assert!(tcp("127.0.0.1:5432").is_local() && tcp("[::1]:5432").is_local());
+        assert!(!tcp("192.0.2.7:5432").is_local() && !tcp("[2001:db8::1]:5432").is_local());
     }
 }

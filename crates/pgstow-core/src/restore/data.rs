@@ -3,14 +3,17 @@
 //! Whatever one object holds is loaded in one transaction (or savepoint), which is kept only after
 //! the object's last byte has proven its hash: damage never leaves rows behind.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Read, Write};
 use std::sync::{Mutex, PoisonError};
 
+use super::definitions::ATTEMPTS;
 use super::guards::{load_target, quoted_load_target};
 use super::journal::Journal;
 use super::selection::TableName;
-use super::session::{Session, describe, is_fatal};
+use super::session::{Session, describe, is_fatal, is_transient};
+use super::tasks::Rows;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::monitor::{Event, Monitor};
@@ -50,13 +53,22 @@ struct Piece<'a> {
 
 /// One object and what of it is loaded, in the order of offsets.
 #[derive(Debug, Clone)]
-struct Task<'a> {
+pub(super) struct Task<'a> {
     object: u32,
     pieces: Vec<Piece<'a>>,
     bytes: u64,
 }
 
 impl Task<'_> {
+    /// What a schedule needs to know of it.
+    pub(super) fn rows(&self, manifest: &Manifest) -> Rows {
+        let mut indexes: Vec<usize> = self.pieces.iter().map(|piece| piece.table).collect();
+        indexes.sort_unstable();
+        indexes.dedup();
+        let tables = indexes.into_iter().filter_map(|index| manifest.tables.get(index)).map(load_target);
+        Rows { tables: tables.collect(), bytes: self.bytes }
+    }
+
     /// The task in the order of offsets, each byte of the object at most once: an object named by
     /// its content may be several bundles that happen to be equal, and is read once for each.
     fn in_passes(self) -> Vec<Self> {
@@ -101,6 +113,13 @@ enum Failure {
     Server(QueryError),
 }
 
+impl Failure {
+    /// Whether trying again may help.
+    fn is_transient(&self) -> bool {
+        matches!(self, Self::Table { error, .. } | Self::Server(error) if is_transient(error))
+    }
+}
+
 impl From<QueryError> for Failure {
     fn from(error: QueryError) -> Self {
         Self::Server(error)
@@ -126,32 +145,48 @@ impl<'a> Load<'a> {
             .unwrap_or_default()
     }
 
-    /// Loads every carried table but those in `skipped`, the largest objects first, on all
-    /// sessions at once.
+    /// Loads every carried table, the largest objects first.
     ///
     /// # Errors
     /// Atomic: any failure. Otherwise what ends the restore; damage and refused rows are noted.
-    pub(super) fn tables(&self, sessions: &mut [Session], skipped: &BTreeSet<TableName>) -> Result<()> {
+    pub(super) fn tables(&self, session: &mut Session, skipped: &BTreeSet<TableName>) -> Result<()> {
+        self.configuration_tables(session, skipped)?;
+        self.tasks(skipped).iter().try_for_each(|task| self.task(session, task))
+    }
+
+    /// What is loaded of the carried tables but those in `skipped`, the largest objects first.
+    pub(super) fn tasks(&self, skipped: &BTreeSet<TableName>) -> Vec<Task<'a>> {
         let mut by_object: HashMap<u32, Task<'_>> = HashMap::new();
-        let mut configuration = Vec::new();
-        for (index, table) in self.manifest.tables.iter().enumerate() {
-            if skipped.contains(&(table.schema.clone(), table.name.clone())) {
-                continue;
-            }
-            match &table.data {
-                TableData::Carried => self.collect(index, table, &mut by_object),
-                TableData::Configuration { .. } => configuration.push(index),
-                _ => {}
-            }
-        }
-        if let Some(first) = sessions.first_mut() {
-            for index in configuration {
-                self.configuration_table(first, index)?;
+        for (index, table) in self.chosen(skipped) {
+            if table.data == TableData::Carried {
+                self.collect(index, table, &mut by_object);
             }
         }
         let mut tasks: Vec<Task<'_>> = by_object.into_values().flat_map(Task::in_passes).collect();
         tasks.sort_by_key(|task| (std::cmp::Reverse(task.bytes), task.object));
-        self.at_once(sessions, tasks)
+        tasks
+    }
+
+    /// Loads the configuration tables of extensions.
+    ///
+    /// # Errors
+    /// As [`Load::tables`].
+    pub(super) fn configuration_tables(
+        &self,
+        session: &mut Session,
+        skipped: &BTreeSet<TableName>,
+    ) -> Result<()> {
+        for (index, table) in self.chosen(skipped) {
+            if matches!(table.data, TableData::Configuration { .. }) {
+                self.configuration_table(session, index)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn chosen(&self, skipped: &BTreeSet<TableName>) -> impl Iterator<Item = (usize, &'a Table)> {
+        let tables = self.manifest.tables.iter().enumerate();
+        tables.filter(|(_, table)| !skipped.contains(&(table.schema.clone(), table.name.clone())))
     }
 
     fn collect(&self, index: usize, table: &'a Table, tasks: &mut HashMap<u32, Task<'a>>) {
@@ -163,31 +198,6 @@ impl<'a> Load<'a> {
         }
         let progress = Progress { chunks_left: table.chunks.len(), rows: 0, bytes: 0, started: false };
         self.progress.lock().unwrap_or_else(PoisonError::into_inner).insert(index, progress);
-    }
-
-    fn at_once(&self, sessions: &mut [Session], tasks: Vec<Task<'_>>) -> Result<()> {
-        let queue = Mutex::new(VecDeque::from(tasks));
-        let ended: Mutex<Option<Error>> = Mutex::new(None);
-        let next = || {
-            let over = ended.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-            if over { None } else { queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front() }
-        };
-        let work = |session: &mut Session| {
-            while let Some(task) = next() {
-                if let Err(error) = self.task(session, task) {
-                    ended.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                }
-            }
-        };
-        match sessions {
-            [only] => work(only),
-            several => std::thread::scope(|scope| {
-                for session in several.iter_mut() {
-                    scope.spawn(|| work(session));
-                }
-            }),
-        }
-        ended.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
     }
 
     /// Loads tables one after the other in the given order, for a session that cannot silence
@@ -210,7 +220,7 @@ impl<'a> Load<'a> {
                     self.collect(index, table, &mut tasks);
                 }
                 for task in tasks.into_values().flat_map(Task::in_passes) {
-                    self.task(session, task)?;
+                    self.task(session, &task)?;
                 }
             }
         }
@@ -247,7 +257,12 @@ impl<'a> Load<'a> {
 
     /// Loads one object. A table whose rows the server refuses is noted and left out, and the
     /// rest of the object loaded again without it.
-    fn task(&self, session: &mut Session, mut task: Task<'_>) -> Result<()> {
+    ///
+    /// # Errors
+    /// Atomic: any failure. Otherwise what ends the restore.
+    pub(super) fn task(&self, session: &mut Session, task: &Task<'a>) -> Result<()> {
+        let mut task = Cow::Borrowed(task);
+        let mut tried = 1;
         while !task.pieces.is_empty() {
             self.interrupt.check()?;
             match session.transaction(|connection| self.copy_object(connection, &task)) {
@@ -255,8 +270,9 @@ impl<'a> Load<'a> {
                     self.finished(&task);
                     return Ok(());
                 }
+                Err(failure) if !session.atomic && failure.is_transient() && tried < ATTEMPTS => tried += 1,
                 Err(failure) => match self.settle(session, failure)? {
-                    Some(table) => task.pieces.retain(|piece| piece.table != table),
+                    Some(table) => task.to_mut().pieces.retain(|piece| piece.table != table),
                     None => return Ok(()),
                 },
             }

@@ -1,24 +1,23 @@
-//! Replays an archive's entries: in order on one session, or by dependency on several.
+//! Replays an archive's entries: one by one, or in order with many in one message.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 use super::entry::{self, Surroundings};
 use super::journal::Journal;
 use super::owners::Owners;
-use super::schedule::{Hold, Schedule, Task};
-use super::selection::{Graph, TableName};
+use super::selection::Graph;
 use super::session::{Session, describe, is_fatal, is_transient};
 use crate::error::{Error, Result};
 use crate::monitor::{Event, Monitor};
 use crate::postgres::QueryError;
 
 /// Entries sent in one message at most: a round trip each would make many tables slow.
-const BATCH_ENTRIES: usize = 64;
+pub(super) const BATCH_ENTRIES: usize = 64;
 /// Bytes of statements in one message at most.
-const BATCH_BYTES: usize = 256 * 1024;
+pub(super) const BATCH_BYTES: usize = 256 * 1024;
 /// How often a statement that met a deadlock or a lock is tried.
-const ATTEMPTS: usize = 5;
+pub(super) const ATTEMPTS: usize = 5;
 
 /// What replaying needs besides a session.
 pub(super) struct Replay<'a> {
@@ -34,7 +33,7 @@ pub(super) struct Replay<'a> {
 }
 
 impl Replay<'_> {
-    fn name(&self, index: usize) -> String {
+    pub(super) fn name(&self, index: usize) -> String {
         entry::name(&self.graph.entries[index])
     }
 
@@ -51,8 +50,17 @@ impl Replay<'_> {
         entry::owner_statement(entry, owner)
     }
 
+    /// Adds the statements that create an entry's object and give it to its owner.
+    pub(super) fn add_statements(&self, index: usize, login: &str, message: &mut String) {
+        message.push_str(&self.creation(index));
+        if let Some(owner) = self.owner_statement(index, login) {
+            message.push_str(&owner);
+            message.push('\n');
+        }
+    }
+
     /// Whether the entry is skipped because something it needs failed; noted then.
-    fn skips(&self, index: usize) -> bool {
+    pub(super) fn skips(&self, index: usize) -> bool {
         let Some(cause) = self.journal.cause(self.graph.dependencies(index)) else { return false };
         let quiet = matches!(self.graph.entries[index].kind.as_str(), "COMMENT" | "SECURITY LABEL");
         self.journal.skip(index, &self.name(index), &cause, quiet);
@@ -81,11 +89,7 @@ impl Replay<'_> {
             rest = after;
             let mut message = String::new();
             for &index in batch {
-                message.push_str(&self.creation(index));
-                if let Some(owner) = self.owner_statement(index, &session.login) {
-                    message.push_str(&owner);
-                    message.push('\n');
-                }
+                self.add_statements(index, &session.login, &mut message);
             }
             match session.unit(&message) {
                 Ok(()) => {}
@@ -115,7 +119,10 @@ impl Replay<'_> {
     }
 
     /// Replays one entry.
-    fn one(&self, session: &mut Session, index: usize) -> Result<()> {
+    ///
+    /// # Errors
+    /// Atomic: its failure. Otherwise what ends the restore; its failure is noted.
+    pub(super) fn one(&self, session: &mut Session, index: usize) -> Result<()> {
         session.interrupt.check()?;
         if self.skips(index) {
             return Ok(());
@@ -164,7 +171,7 @@ impl Replay<'_> {
         }
     }
 
-    fn ended(&self, index: usize, error: &QueryError) -> Error {
+    pub(super) fn ended(&self, index: usize, error: &QueryError) -> Error {
         if matches!(error, QueryError::Interrupted) {
             return Error::interrupted();
         }
@@ -194,31 +201,6 @@ impl Replay<'_> {
         }
         Ok(())
     }
-
-    /// Replays entries on several sessions at once, each as soon as what it needs is there and no
-    /// other session holds its tables. `bytes` gives the size of a table's rows.
-    ///
-    /// # Errors
-    /// What ends the restore.
-    pub(super) fn at_once(
-        &self,
-        sessions: &mut [Session],
-        indexes: &[usize],
-        bytes: &dyn Fn(&TableName) -> u64,
-    ) -> Result<()> {
-        let run = Run {
-            schedule: Mutex::new(Schedule::new(tasks(self.graph, indexes, bytes))),
-            changed: Condvar::new(),
-            ended: Mutex::new(None),
-            total: indexes.len(),
-        };
-        std::thread::scope(|scope| {
-            for session in sessions.iter_mut() {
-                scope.spawn(|| run.work(self, session, indexes));
-            }
-        });
-        run.ended.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
-    }
 }
 
 /// Tries again what met a deadlock, a few times.
@@ -229,175 +211,5 @@ fn retried(mut attempt: impl FnMut() -> Result<(), QueryError>) -> Result<(), Qu
             Err(error) if is_transient(&error) && tried < ATTEMPTS => tried += 1,
             result => return result,
         }
-    }
-}
-
-/// One run of a schedule by several sessions.
-struct Run {
-    schedule: Mutex<Schedule>,
-    changed: Condvar,
-    ended: Mutex<Option<Error>>,
-    total: usize,
-}
-
-impl Run {
-    fn work(&self, replay: &Replay<'_>, session: &mut Session, indexes: &[usize]) {
-        while let Some(task) = self.next() {
-            let result = replay.one(session, indexes[task]);
-            let mut schedule = self.schedule.lock().unwrap_or_else(PoisonError::into_inner);
-            schedule.end(task);
-            let done = self.total - schedule.left();
-            drop(schedule);
-            if let Err(error) = result {
-                self.ended.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-            } else {
-                let name = replay.name(indexes[task]);
-                replay.monitor.event(Event::Steps { done, total: self.total, name: &name });
-            }
-            self.changed.notify_all();
-        }
-    }
-
-    /// Waits for the next task that may run; `None` when there is none left or the run has ended.
-    fn next(&self) -> Option<usize> {
-        let mut schedule = self.schedule.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            if schedule.is_finished() || self.ended.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
-                return None;
-            }
-            if let Some(task) = schedule.next() {
-                return Some(task);
-            }
-            schedule = self.changed.wait(schedule).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-}
-
-/// The entries as tasks of a schedule.
-fn tasks(graph: &Graph<'_>, indexes: &[usize], bytes: &dyn Fn(&TableName) -> u64) -> Vec<Task> {
-    let position: HashMap<usize, usize> =
-        indexes.iter().enumerate().map(|(position, &index)| (index, position)).collect();
-    let trees = Trees::new(graph);
-    let mut sizes: HashMap<usize, u64> = HashMap::new();
-    indexes
-        .iter()
-        .map(|&index| {
-            let entry = &graph.entries[index];
-            let hold = if entry.kind == "INDEX" { Hold::Shared } else { Hold::Alone };
-            let relations = trees.relations_of(graph, index);
-            let weight = relations
-                .iter()
-                .map(|&relation| *sizes.entry(relation).or_insert_with(|| size(graph, relation, bytes)))
-                .max()
-                .unwrap_or(0);
-            Task {
-                after: graph.dependencies(index).filter_map(|other| position.get(&other).copied()).collect(),
-                holds: relations.iter().map(|&relation| (trees.root(relation), hold)).collect(),
-                weight,
-            }
-        })
-        .collect()
-}
-
-fn size(graph: &Graph<'_>, relation: usize, bytes: &dyn Fn(&TableName) -> u64) -> u64 {
-    let entry = &graph.entries[relation];
-    entry.schema.as_ref().map_or(0, |schema| bytes(&(schema.clone(), entry.tag.clone())))
-}
-
-/// Which tables share a partition or inheritance tree.
-struct Trees {
-    /// For each entry one that it is joined with, or itself.
-    parents: Vec<usize>,
-}
-
-impl Trees {
-    fn new(graph: &Graph<'_>) -> Self {
-        let mut trees = Self { parents: (0..graph.entries.len()).collect() };
-        for (index, entry) in graph.entries.iter().enumerate() {
-            let joins = matches!(entry.kind.as_str(), "TABLE" | "TABLE ATTACH");
-            let mut first = (entry.kind == "TABLE").then_some(index);
-            for other in
-                graph.dependencies(index).filter(|&other| joins && graph.entries[other].kind == "TABLE")
-            {
-                let one = *first.get_or_insert(other);
-                let (one, other) = (trees.root(one), trees.root(other));
-                trees.parents[one] = other;
-            }
-        }
-        trees
-    }
-
-    fn root(&self, mut index: usize) -> usize {
-        while self.parents[index] != index {
-            index = self.parents[index];
-        }
-        index
-    }
-
-    /// The tables and views an entry works on: those it depends on, also through other entries
-    /// that come after the rows (a comment on an index locks the index's table).
-    fn relations_of(&self, graph: &Graph<'_>, index: usize) -> Vec<usize> {
-        let mut found = Vec::new();
-        let mut seen = vec![index];
-        let mut open = vec![index];
-        while let Some(next) = open.pop() {
-            for other in graph.dependencies(next) {
-                if is_relation(&graph.entries[other].kind) {
-                    found.push(other);
-                } else if graph.entries[other].section == crate::archive::Section::PostData
-                    && !seen.contains(&other)
-                {
-                    seen.push(other);
-                    open.push(other);
-                }
-            }
-        }
-        found.sort_unstable();
-        found.dedup();
-        found
-    }
-}
-
-fn is_relation(kind: &str) -> bool {
-    matches!(kind, "TABLE" | "VIEW" | "MATERIALIZED VIEW" | "FOREIGN TABLE")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::entry::tests::sample;
-    use super::*;
-
-    #[test]
-    fn indexes_of_one_table_build_together_and_keys_lock_both_tables() {
-        let entries = vec![
-            sample(1, "TABLE", "orders", &[]),
-            sample(2, "TABLE", "customers", &[]),
-            sample(3, "INDEX", "a", &[1]),
-            sample(4, "INDEX", "b", &[1]),
-            sample(5, "FK CONSTRAINT", "orders fk", &[1, 2]),
-            sample(6, "COMMENT", "INDEX a", &[3]),
-        ];
-        let graph = Graph::new(&entries);
-        let sizes = |name: &TableName| if name.1 == "orders" { 100 } else { 7 };
-        let tasks = tasks(&graph, &[2, 3, 4, 5], &sizes);
-        assert_eq!(tasks[0].holds, [(0, Hold::Shared)]);
-        assert_eq!(tasks[0].weight, 100);
-        assert_eq!(tasks[2].holds, [(0, Hold::Alone), (1, Hold::Alone)]);
-        assert_eq!(tasks[3], Task { after: vec![0], holds: vec![(0, Hold::Alone)], weight: 100 });
-    }
-
-    #[test]
-    fn a_partition_tree_counts_as_one_table() {
-        let entries = vec![
-            sample(1, "TABLE", "events", &[]),
-            sample(2, "TABLE", "events_1", &[1]),
-            sample(3, "TABLE", "events_2", &[]),
-            sample(4, "TABLE ATTACH", "events_2", &[3, 1]),
-            sample(5, "CONSTRAINT", "events_1 pk", &[2]),
-            sample(6, "CONSTRAINT", "events_2 pk", &[3]),
-        ];
-        let graph = Graph::new(&entries);
-        let tasks = tasks(&graph, &[4, 5], &|_| 0);
-        assert_eq!(tasks[0].holds, tasks[1].holds);
     }
 }

@@ -147,31 +147,21 @@ fn refresh_order(
     ordered.into_iter().filter(|name| views.contains(name)).cloned().collect()
 }
 
-/// Collects the planner's statistics of the tables, on all sessions at once. What fails costs
-/// speed only and is a remark.
+/// Collects the planner's statistics of the tables. What fails costs speed only and is a remark.
 ///
 /// # Errors
 /// Only what ends the restore.
-pub(super) fn analyze(sessions: &mut [Session], tables: &[TableName], journal: &Journal) -> Result<()> {
-    let queue = std::sync::Mutex::new(tables.chunks(20));
-    let next = || queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
-    let work = |session: &mut Session| -> Result<()> {
-        while let Some(batch) = next() {
-            let statement = |(schema, name): &TableName| format!("ANALYZE {}", quote_qualified(schema, name));
-            session.each(batch, statement, |_, (schema, name), error| {
-                let shown = display_name(schema, name);
-                journal.remark(format!("table {shown} could not be analyzed: {}", describe(error)));
-                Ok(())
-            })?;
-        }
+pub(super) fn analyze(session: &mut Session, tables: &[TableName], journal: &Journal) -> Result<()> {
+    session.each(tables, analyze_statement, |_, (schema, name), error| {
+        let shown = display_name(schema, name);
+        journal.remark(format!("table {shown} could not be analyzed: {}", describe(error)));
         Ok(())
-    };
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = sessions.iter_mut().map(|session| scope.spawn(|| work(session))).collect();
-        workers.into_iter().try_for_each(|worker| {
-            worker.join().unwrap_or_else(|_| Err(Error::failed("a session ended unexpectedly")))
-        })
     })
+}
+
+/// ANALYZE of a table.
+pub(super) fn analyze_statement((schema, name): &TableName) -> String {
+    format!("ANALYZE {}", quote_qualified(schema, name))
 }
 
 /// Makes all that was committed so far durable: one commit that waits for disk covers those that

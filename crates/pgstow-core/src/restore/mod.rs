@@ -8,6 +8,7 @@ pub mod plan;
 
 mod clear;
 mod contents;
+mod counting;
 mod data;
 mod definitions;
 mod entry;
@@ -16,6 +17,7 @@ mod guards;
 mod journal;
 mod large_objects;
 mod owners;
+mod parallel;
 mod prepare;
 mod privileges;
 mod reconcile;
@@ -26,6 +28,8 @@ mod schedule;
 mod selection;
 mod session;
 mod target;
+mod tasks;
+mod tuning;
 mod verify;
 
 use std::time::Duration;

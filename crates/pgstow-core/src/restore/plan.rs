@@ -124,7 +124,7 @@ pub(super) fn make(input: Input<'_>) -> (RestorePlan, Steps) {
         load_tables: loaded.len(),
         load_rows: loaded.iter().map(|table| table.rows).sum(),
         load_bytes: loaded.iter().map(|table| table.bytes).sum(),
-        steps: steps_in_words(&input, &phases, loaded.len()),
+        steps: steps_in_words(&input, &phases, loaded.len(), atomic),
         remarks,
         ..RestorePlan::default()
     };
@@ -298,7 +298,7 @@ fn kind_of(kind: &str) -> Option<ObjectKind> {
     })
 }
 
-fn steps_in_words(input: &Input<'_>, phases: &Phases, tables: usize) -> Vec<String> {
+fn steps_in_words(input: &Input<'_>, phases: &Phases, tables: usize, atomic: bool) -> Vec<String> {
     let mut steps = Vec::new();
     if input.cover.is_some() {
         steps.push("drop what the backup brings back".to_owned());
@@ -319,6 +319,9 @@ fn steps_in_words(input: &Input<'_>, phases: &Phases, tables: usize) -> Vec<Stri
         steps.push(format!("build {} indexes, constraints, triggers and the like", phases.after.len()));
     }
     if input.parts.rows {
+        if !atomic {
+            steps.push("analyze".to_owned());
+        }
         steps.push(format!("set the positions of {} sequences", input.manifest.sequences.len()));
     }
     if input.parts.definitions {
@@ -334,7 +337,7 @@ fn steps_in_words(input: &Input<'_>, phases: &Phases, tables: usize) -> Vec<Stri
             phases.late.len()
         ));
     }
-    if input.parts.rows {
+    if input.parts.rows && atomic {
         steps.push("analyze".to_owned());
     }
     steps.push("compare with the backup".to_owned());

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::journal::Journal;
 use super::owners::Owners;
 use super::reconcile::{
-    Change, Expected, Object, Terms, changes, complete, expect, object, object_of, objects,
+    Change, Expected, Object, Terms, changes, complete, expect, left_out, object, object_of, objects,
 };
 use super::session::{Session, describe};
 use crate::error::{Error, Result};
@@ -18,8 +18,8 @@ const ROUNDS: usize = 3;
 
 /// What the reconciliation needs besides a session.
 pub(super) struct Reconciliation<'a> {
-    /// The backup's privileges.
-    pub(super) privileges: &'a [Privilege],
+    /// What the backup holds.
+    pub(super) inventory: &'a Inventory,
     /// Objects whose privileges are made equal.
     pub(super) covered: BTreeSet<Object>,
     /// Objects that the backup creates; others belong to extensions or the system.
@@ -43,7 +43,7 @@ impl Reconciliation<'_> {
     /// Every privilege that is held at the target now.
     fn held(&self, session: &mut Session, objects: &Inventory) -> Result<Vec<Privilege>> {
         let privileges = inventory::read_privileges(&mut session.connection).map_err(Error::from)?;
-        Ok(complete(&Inventory { items: objects.items.clone(), privileges }))
+        Ok(complete(&objects.items, privileges))
     }
 
     fn terms<'t>(&'t self, owned: &'t BTreeMap<Object, String>) -> Terms<'t> {
@@ -66,7 +66,8 @@ impl Reconciliation<'_> {
         let owned = owners_of(&actual);
         let existing = objects(&actual);
         let terms = self.terms(&owned);
-        reconciled.expected = expect(self.privileges, &terms);
+        let more = left_out(&self.inventory.items, &self.inventory.privileges);
+        reconciled.expected = expect(self.inventory.privileges.iter().chain(&more), &terms);
         // An object that should have been created and was not is told elsewhere.
         let wanted: BTreeSet<Object> = self
             .covered

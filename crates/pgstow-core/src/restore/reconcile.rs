@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::owners::Owners;
-use crate::inventory::{Inventory, ObjectKind, Privilege};
+use crate::inventory::{Inventory, Item, ObjectKind, Privilege};
 use crate::postgres::identifier::quote_identifier;
 
 /// An object as GRANT knows it: its kind and its SQL identity.
@@ -38,17 +38,15 @@ pub(super) struct Expected {
 }
 
 /// Translates the backup's privileges into the target's roles.
-pub(super) fn expect(privileges: &[Privilege], terms: &Terms<'_>) -> Expected {
+pub(super) fn expect<'p>(privileges: impl IntoIterator<Item = &'p Privilege>, terms: &Terms<'_>) -> Expected {
     let mut expected = Expected::default();
-    let mut seen: BTreeMap<Privilege, bool> = BTreeMap::new();
-    for held in privileges.iter().filter(|held| held.target != "DATABASE") {
+    for held in privileges.into_iter().filter(|held| held.target != "DATABASE") {
         if held.privilege == "MAINTAIN" && !terms.target_knows_maintain {
             continue;
         }
-        let object = object(held);
         let owner = terms
             .owned
-            .get(&object)
+            .get(&object(held))
             .cloned()
             .unwrap_or_else(|| terms.owners.at_target(&held.owner).to_owned());
         let grantee = match &held.grantee {
@@ -67,11 +65,16 @@ pub(super) fn expect(privileges: &[Privilege], terms: &Terms<'_>) -> Expected {
             *expected.other_grantors.entry(held.grantor.clone()).or_default() += 1;
             owner.clone()
         };
-        let wanted = Privilege { owner, grantee, grantor, grantable: false, ..held.clone() };
-        *seen.entry(wanted).or_default() |= held.grantable;
+        expected.privileges.push(Privilege { owner, grantee, grantor, ..held.clone() });
     }
-    expected.privileges = seen.into_iter().map(|(held, grantable)| Privilege { grantable, ..held }).collect();
+    // The order ends with whether it may be granted on: of two that are else equal the later one
+    // may, if any.
     expected.privileges.sort();
+    expected.privileges.dedup_by(|later, earlier| {
+        let same = key(later) == key(earlier) && later.owner == earlier.owner;
+        earlier.grantable |= same && later.grantable;
+        same
+    });
     expected
 }
 
@@ -101,18 +104,19 @@ pub(super) fn object_of(kind: ObjectKind, name: &str) -> Option<Object> {
     Some((kind.grant_target()?.to_owned(), name.to_owned()))
 }
 
-/// The privileges of an inventory with those of large objects that it leaves out because they are
-/// the default: SELECT and UPDATE for the owner.
-pub(super) fn complete(inventory: &Inventory) -> Vec<Privilege> {
-    let listed: BTreeSet<Object> = inventory.privileges.iter().map(object).collect();
-    let mut privileges = inventory.privileges.clone();
-    for item in inventory.items.iter().filter(|item| item.kind == ObjectKind::LargeObject) {
+/// The privileges of large objects that an inventory leaves out because they are the default:
+/// SELECT and UPDATE for the owner.
+pub(super) fn left_out(items: &[Item], privileges: &[Privilege]) -> Vec<Privilege> {
+    let on_large_objects = privileges.iter().filter(|held| held.target == "LARGE OBJECT");
+    let listed: BTreeSet<&str> = on_large_objects.map(|held| held.name.as_str()).collect();
+    let mut left_out = Vec::new();
+    for item in items.iter().filter(|item| item.kind == ObjectKind::LargeObject) {
         let (Some(object), Some(owner)) = (object_of(item.kind, &item.name), &item.owner) else { continue };
-        if listed.contains(&object) {
+        if listed.contains(item.name.as_str()) {
             continue;
         }
         for privilege in ["SELECT", "UPDATE"] {
-            privileges.push(Privilege {
+            left_out.push(Privilege {
                 target: object.0.clone(),
                 name: object.1.clone(),
                 column: None,
@@ -124,6 +128,12 @@ pub(super) fn complete(inventory: &Inventory) -> Vec<Privilege> {
             });
         }
     }
+    left_out
+}
+
+/// The privileges with those that are left out.
+pub(super) fn complete(items: &[Item], mut privileges: Vec<Privilege>) -> Vec<Privilege> {
+    privileges.extend(left_out(items, &privileges));
     privileges
 }
 
@@ -393,7 +403,7 @@ mod tests {
         };
         let listed = Privilege { target: "LARGE OBJECT".into(), name: "1".into(), ..held("SELECT", None) };
         let inventory = Inventory { items: vec![item("1"), item("2")], privileges: vec![listed.clone()] };
-        let all = complete(&inventory);
+        let all = complete(&inventory.items, inventory.privileges.clone());
         assert_eq!(all.len(), 3);
         assert_eq!(all[0], listed);
         assert!(all[1..].iter().all(|held| held.name == "2" && held.grantee.as_deref() == Some("app")));

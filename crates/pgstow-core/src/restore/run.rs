@@ -8,11 +8,13 @@ use super::data::Load;
 use super::definitions::Replay;
 use super::entry::Surroundings;
 use super::journal::Journal;
+use super::parallel::Parallel;
 use super::plan::Steps;
 use super::privileges::{Reconciled, Reconciliation};
-use super::reconcile::{Object, complete, object, object_of, objects};
+use super::reconcile::{Object, object, object_of, objects};
 use super::selection::{Carried, Graph, TableName};
 use super::session::{Session, describe};
+use super::tasks::{self, Rows, Size, Work};
 use super::verify::{Verification, Verified};
 use super::{Planned, RestoreReport, clear, finish, large_objects, report};
 use crate::error::{Error, ErrorKind, Result};
@@ -20,7 +22,7 @@ use crate::interrupt::Interrupt;
 use crate::inventory::ObjectKind;
 use crate::monitor::{Event, Monitor};
 use crate::postgres::identifier::{quote_identifier, quote_qualified};
-use crate::repository::format::manifest::Sequence;
+use crate::repository::format::manifest::{Sequence, Table};
 
 /// Statements on tables up to this size are sent together.
 const LIGHT_BYTES: u64 = 8 << 20;
@@ -103,8 +105,9 @@ impl<'a> Run<'a> {
 
     /// The restore is committed by now: what goes wrong here costs speed only.
     fn analyze_restored(&self, sessions: &mut [Session]) {
-        let analyzed =
-            self.phase("analyze").and_then(|()| finish::analyze(sessions, &self.loaded(), self.journal));
+        let analyzed = self
+            .phase("analyze")
+            .and_then(|()| finish::analyze(self.lead(sessions)?, &self.loaded(), self.journal));
         if let Err(error) = analyzed {
             self.journal
                 .remark(format!("the planner's statistics were not collected ({error}): run ANALYZE"));
@@ -129,7 +132,7 @@ impl<'a> Run<'a> {
         }
         let (reconciled, covered) = self.restore(sessions)?;
         let seconds = self.begun.elapsed().as_secs_f64();
-        let verified = self.verify(sessions, reconciled.as_ref(), &covered)?;
+        let verified = self.verify(sessions, reconciled, &covered)?;
         if verified.is_serious {
             let mut error = Error::failed("the restored target differs from the backup");
             error = error.why(verified.differences.join("; "));
@@ -164,13 +167,9 @@ impl<'a> Run<'a> {
         let mut sessions = vec![session];
         self.add_sessions(&mut sessions)?;
         let (reconciled, covered) = self.restore(&mut sessions)?;
-        if self.steps.parts.rows {
-            self.phase("analyze")?;
-            finish::analyze(&mut sessions, &self.loaded(), self.journal)?;
-        }
         finish::make_durable(self.lead(&mut sessions)?).map_err(Error::from)?;
         let seconds = self.begun.elapsed().as_secs_f64();
-        let verified = self.verify(&mut sessions, reconciled.as_ref(), &covered)?;
+        let verified = self.verify(&mut sessions, reconciled, &covered)?;
         Ok((verified, seconds))
     }
 
@@ -222,20 +221,10 @@ impl<'a> Run<'a> {
             replay.in_order(self.lead(sessions)?, &self.steps.phases.before, &|_| true)?;
             self.own_public(self.lead(sessions)?)?;
         }
-        if parts.rows {
-            self.phase("rows")?;
-            self.load(sessions)?;
-        }
-        if parts.definitions {
-            self.phase("indexes and constraints")?;
-            let sizes = self.sizes();
-            let bytes = |name: &TableName| sizes.get(name).copied().unwrap_or(0);
-            if let [only] = &mut *sessions {
-                let is_light = |index: usize| self.bytes_below(index, &bytes) <= LIGHT_BYTES;
-                replay.in_order(only, &self.steps.phases.after, &is_light)?;
-            } else {
-                replay.at_once(sessions, &self.steps.phases.after, &bytes)?;
-            }
+        if self.steps.atomic {
+            self.fill_in_order(sessions, &replay)?;
+        } else {
+            self.fill_at_once(sessions, &replay)?;
         }
         if parts.rows {
             self.phase("sequences")?;
@@ -283,23 +272,77 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn load(&self, sessions: &mut [Session]) -> Result<()> {
-        let planned = self.planned;
-        let load =
-            Load::new(planned.repository, &planned.manifest, self.journal, self.monitor, self.interrupt);
-        if self.steps.parts.definitions {
-            if !planned.manifest.large_objects.list.is_empty() {
-                large_objects::restore(self.lead(sessions)?, &load, &self.steps.owners)?;
-            }
-            return load.tables(sessions, &self.skipped());
-        }
+    /// Rows, then indexes and constraints, in the one transaction.
+    fn fill_in_order(&self, sessions: &mut [Session], replay: &Replay<'_>) -> Result<()> {
         let session = self.lead(sessions)?;
+        if self.steps.parts.rows {
+            self.phase("rows")?;
+            self.load(session)?;
+        }
+        if self.steps.parts.definitions {
+            self.phase("indexes and constraints")?;
+            let sizes = self.sizes();
+            let is_light = |index: usize| self.bytes_below(index, &sizes) <= LIGHT_BYTES;
+            replay.in_order(session, &self.steps.phases.after, &is_light)?;
+        }
+        Ok(())
+    }
+
+    /// Rows, indexes, constraints and statistics on all sessions at once.
+    fn fill_at_once(&self, sessions: &mut [Session], replay: &Replay<'_>) -> Result<()> {
+        let load = self.loader();
+        let (mut loads, mut analyzed) = (Vec::new(), Vec::new());
+        if self.steps.parts.rows {
+            self.phase("rows")?;
+            let skipped = self.skipped();
+            let session = self.lead(sessions)?;
+            large_objects::restore(session, &load, &self.steps.owners)?;
+            load.configuration_tables(session, &skipped)?;
+            loads = load.tasks(&skipped);
+            analyzed = self.loaded();
+        }
+        let sizes = self.sizes();
+        let rows: Vec<Rows> = loads.iter().map(|task| task.rows(&self.planned.manifest)).collect();
+        let work = Work::new(&tasks::Input {
+            graph: &self.graph,
+            entries: &self.steps.phases.after,
+            loads: &rows,
+            analyzed: &analyzed,
+            size: &|name| sizes.get(name).copied().unwrap_or_default(),
+        });
+        let parallel = Parallel {
+            replay,
+            load: &load,
+            loads: &loads,
+            analyzed: &analyzed,
+            processors: self.processors(self.lead(sessions)?),
+            monitor: self.monitor,
+        };
+        parallel.run(sessions, work)
+    }
+
+    /// Processors of a server on this machine.
+    fn processors(&self, session: &Session) -> Option<usize> {
+        let here = session.connection.is_local();
+        here.then(std::thread::available_parallelism)?.ok().map(std::num::NonZero::get)
+    }
+
+    fn loader(&self) -> Load<'_> {
+        let planned = self.planned;
+        Load::new(planned.repository, &planned.manifest, self.journal, self.monitor, self.interrupt)
+    }
+
+    /// Loads the rows in the one transaction.
+    fn load(&self, session: &mut Session) -> Result<()> {
+        let load = self.loader();
         if self.steps.empty_tables {
             self.empty_tables(session)?;
         }
         large_objects::restore(session, &load, &self.steps.owners)?;
-        if planned.target.may_replicate {
-            load.tables(sessions, &BTreeSet::new())
+        if self.steps.parts.definitions {
+            load.tables(session, &self.skipped())
+        } else if self.planned.target.may_replicate {
+            load.tables(session, &BTreeSet::new())
         } else {
             load.tables_in_order(session, &self.steps.tables)
         }
@@ -349,15 +392,17 @@ impl<'a> Run<'a> {
     }
 
     /// Bytes of the tables that an entry depends on directly.
-    fn bytes_below(&self, index: usize, bytes: &dyn Fn(&TableName) -> u64) -> u64 {
+    fn bytes_below(&self, index: usize, sizes: &BTreeMap<TableName, Size>) -> u64 {
         let tables = self.graph.dependencies(index).map(|other| &self.graph.entries[other]);
         let names = tables.filter(|entry| entry.kind == "TABLE");
-        names.filter_map(|entry| Some(bytes(&(entry.schema.clone()?, entry.tag.clone())))).sum()
+        let sizes = names.filter_map(|entry| sizes.get(&(entry.schema.clone()?, entry.tag.clone())));
+        sizes.map(|size| size.bytes).sum()
     }
 
-    fn sizes(&self) -> BTreeMap<TableName, u64> {
+    fn sizes(&self) -> BTreeMap<TableName, Size> {
         let tables = self.planned.manifest.tables.iter();
-        tables.map(|table| ((table.schema.clone(), table.name.clone()), table.bytes)).collect()
+        let size = |table: &Table| Size { bytes: table.bytes, rows: table.rows };
+        tables.map(|table| ((table.schema.clone(), table.name.clone()), size(table))).collect()
     }
 
     /// Tables that COPY loaded, for ANALYZE.
@@ -455,7 +500,7 @@ impl<'a> Run<'a> {
     ) -> Result<Reconciled> {
         let planned = self.planned;
         let reconciliation = Reconciliation {
-            privileges: &complete(&planned.catalog.inventory),
+            inventory: &planned.catalog.inventory,
             covered: covered.clone(),
             own: objects(&planned.catalog.inventory),
             owners: &self.steps.owners,
@@ -478,7 +523,7 @@ impl<'a> Run<'a> {
     fn verify(
         &self,
         sessions: &mut [Session],
-        reconciled: Option<&Reconciled>,
+        reconciled: Option<Reconciled>,
         covered: &BTreeSet<Object>,
     ) -> Result<Verified> {
         self.phase("verification")?;

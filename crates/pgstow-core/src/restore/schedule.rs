@@ -1,9 +1,11 @@
-//! In which order, and which at once, the statements after the data run. Pure.
+//! In which order, and which at once, the steps of a restore on several sessions run. Pure.
 //!
-//! A task may run when all it depends on is done and no running task holds a lock it conflicts
-//! with: two index builds share a table, everything else on a table runs alone. So our own
-//! sessions never wait for each other, and never deadlock.
+//! A task may run when all it depends on has ended and no other session holds a table in a way it
+//! conflicts with: two index builds share a table, everything else on a table runs alone. So our
+//! own sessions never wait for each other, and never deadlock. Of the tasks that may run, that one
+//! comes first which begins the longest way to the end: itself and what waits for it.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 
 /// How a task holds a table.
@@ -16,26 +18,21 @@ pub(super) enum Hold {
 }
 
 /// One task; tasks are known by their index.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Task {
     /// Tasks that must be done before.
     pub(super) after: Vec<usize>,
     /// Tables (any number the caller chose) and how they are held.
     pub(super) holds: Vec<(usize, Hold)>,
-    /// Larger runs earlier.
+    /// How long it takes, in any unit.
     pub(super) weight: u64,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Held {
-    shared: usize,
-    alone: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Waiting,
-    Running,
+    /// For a session, known by its number.
+    Running(usize),
     Ended,
 }
 
@@ -46,9 +43,12 @@ pub(super) struct Schedule {
     states: Vec<State>,
     missing: Vec<usize>,
     dependents: Vec<Vec<usize>>,
-    /// Ready tasks, heaviest first.
-    ready: BTreeSet<(std::cmp::Reverse<u64>, usize)>,
-    held: HashMap<usize, Held>,
+    /// For each task its weight and that of the heaviest chain of tasks that waits for it.
+    ways: Vec<u64>,
+    /// Ready tasks, those with the longest way first.
+    ready: BTreeSet<(Reverse<u64>, usize)>,
+    /// The sessions that hold a table.
+    held: HashMap<usize, Vec<(usize, Hold)>>,
     running: usize,
     waiting: usize,
 }
@@ -69,32 +69,34 @@ impl Schedule {
                 dependents[before].push(index);
             }
         }
+        let ways = ways(&tasks, &dependents);
         let ready = (0..count)
             .filter(|&index| missing[index] == 0)
-            .map(|index| (std::cmp::Reverse(tasks[index].weight), index))
+            .map(|index| (Reverse(ways[index]), index))
             .collect();
         let states = vec![State::Waiting; count];
-        Self { tasks, states, missing, dependents, ready, held: HashMap::new(), running: 0, waiting: count }
+        let held = HashMap::new();
+        Self { tasks, states, missing, dependents, ways, ready, held, running: 0, waiting: count }
     }
 
-    /// The next task that may run now; it counts as running until [`Schedule::end`]. `None` while
-    /// nothing may run before a running task ends, and when all have ended.
-    pub(super) fn next(&mut self) -> Option<usize> {
+    /// The next task that `session` may run now among those that are `wanted`; it counts as
+    /// running until [`Schedule::end`]. Tasks that a session runs already are no obstacle to more
+    /// of its own: it runs them one after the other. `None` while nothing may run before a running
+    /// task ends, and when all have ended.
+    pub(super) fn next(&mut self, session: usize, wanted: impl Fn(usize) -> bool) -> Option<usize> {
         if self.ready.is_empty() && self.running == 0 && self.waiting > 0 {
             self.break_cycle();
         }
-        let chosen = self.ready.iter().find(|(_, index)| self.is_free(*index)).copied()?;
+        let mut candidates = self.ready.iter();
+        let chosen =
+            candidates.find(|(_, index)| wanted(*index) && self.is_free(*index, session)).copied()?;
         self.ready.remove(&chosen);
         let (_, index) = chosen;
-        self.states[index] = State::Running;
+        self.states[index] = State::Running(session);
         self.running += 1;
         self.waiting -= 1;
         for &(table, hold) in &self.tasks[index].holds {
-            let held = self.held.entry(table).or_default();
-            match hold {
-                Hold::Shared => held.shared += 1,
-                Hold::Alone => held.alone = true,
-            }
+            self.held.entry(table).or_default().push((session, hold));
         }
         Some(index)
     }
@@ -102,38 +104,54 @@ impl Schedule {
     /// Notes that a running task ended, whether it worked or not: those after it may run (the
     /// caller decides whether to skip them).
     pub(super) fn end(&mut self, index: usize) {
+        let State::Running(session) = self.states[index] else { return };
         self.states[index] = State::Ended;
         self.running -= 1;
-        for &(table, hold) in &self.tasks[index].holds {
-            let held = self.held.entry(table).or_default();
-            match hold {
-                Hold::Shared => held.shared -= 1,
-                Hold::Alone => held.alone = false,
+        for hold in &self.tasks[index].holds {
+            let (table, hold) = *hold;
+            let Some(holders) = self.held.get_mut(&table) else { continue };
+            if let Some(position) = holders.iter().position(|holder| *holder == (session, hold)) {
+                holders.swap_remove(position);
+            }
+            if holders.is_empty() {
+                self.held.remove(&table);
             }
         }
         for dependent in std::mem::take(&mut self.dependents[index]) {
             self.missing[dependent] = self.missing[dependent].saturating_sub(1);
             if self.missing[dependent] == 0 && self.states[dependent] == State::Waiting {
-                self.ready.insert((std::cmp::Reverse(self.tasks[dependent].weight), dependent));
+                self.ready.insert((Reverse(self.ways[dependent]), dependent));
             }
         }
     }
 
-    /// How many tasks have not ended.
-    pub(super) fn left(&self) -> usize {
-        self.waiting + self.running
+    /// How many more sessions would find a task at once, counted up to `limit`.
+    pub(super) fn startable(&self, limit: usize) -> usize {
+        // No session has this number.
+        let stranger = usize::MAX;
+        self.ready.iter().filter(|(_, index)| self.is_free(*index, stranger)).take(limit).count()
+    }
+
+    /// Sessions that run something.
+    pub(super) fn busy(&self) -> usize {
+        let running = self.states.iter().filter_map(|state| match state {
+            State::Running(session) => Some(*session),
+            _ => None,
+        });
+        running.collect::<BTreeSet<usize>>().len()
     }
 
     /// Whether every task has ended.
     pub(super) fn is_finished(&self) -> bool {
-        self.left() == 0
+        self.waiting + self.running == 0
     }
 
-    fn is_free(&self, index: usize) -> bool {
-        self.tasks[index].holds.iter().all(|(table, hold)| match (self.held.get(table), hold) {
-            (None, _) => true,
-            (Some(held), Hold::Shared) => !held.alone,
-            (Some(held), Hold::Alone) => !held.alone && held.shared == 0,
+    fn is_free(&self, index: usize, session: usize) -> bool {
+        self.tasks[index].holds.iter().all(|(table, hold)| {
+            let holders = self.held.get(table).map(Vec::as_slice).unwrap_or_default();
+            holders
+                .iter()
+                .all(|(holder, held)| *holder == session || (*held, *hold) == (Hold::Shared, Hold::Shared))
         })
     }
 
@@ -141,9 +159,28 @@ impl Schedule {
     fn break_cycle(&mut self) {
         if let Some(index) = self.states.iter().position(|state| *state == State::Waiting) {
             self.missing[index] = 0;
-            self.ready.insert((std::cmp::Reverse(self.tasks[index].weight), index));
+            self.ready.insert((Reverse(self.ways[index]), index));
         }
     }
+}
+
+/// For each task its weight and that of the heaviest chain behind it. What goes in a circle, or
+/// leads to one, may count for less.
+fn ways(tasks: &[Task], dependents: &[Vec<usize>]) -> Vec<u64> {
+    let mut ways: Vec<u64> = tasks.iter().map(|task| task.weight).collect();
+    let mut left: Vec<usize> = dependents.iter().map(Vec::len).collect();
+    let mut open: Vec<usize> = (0..tasks.len()).filter(|&index| left[index] == 0).collect();
+    while let Some(index) = open.pop() {
+        for &before in &tasks[index].after {
+            let way = tasks[before].weight.saturating_add(ways[index]);
+            ways[before] = ways[before].max(way);
+            left[before] -= 1;
+            if left[before] == 0 {
+                open.push(before);
+            }
+        }
+    }
+    ways
 }
 
 /// One hold for each table, the stronger one.
@@ -184,21 +221,25 @@ mod tests {
         })
     }
 
-    /// Runs all tasks, `width` at once, ending running ones in an order picked by `picks`.
-    fn run(tasks: &[Task], width: usize, picks: &[prop::sample::Index], acyclic: bool) -> Vec<usize> {
+    /// Runs all tasks on `sessions` sessions, up to three at once on each, ending running ones in
+    /// an order picked by `picks`.
+    fn run(tasks: &[Task], sessions: usize, picks: &[prop::sample::Index], acyclic: bool) -> Vec<usize> {
         let mut schedule = Schedule::new(tasks.to_vec());
-        let (mut running, mut ended): (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
+        let (mut running, mut ended): (Vec<(usize, usize)>, Vec<usize>) = (Vec::new(), Vec::new());
         let mut picks = picks.iter().cycle();
         while !schedule.is_finished() {
-            while running.len() < width {
-                let Some(index) = schedule.next() else { break };
+            for session in (0..sessions).flat_map(|session| [session; 3]) {
+                if running.iter().filter(|(_, runner)| *runner == session).count() >= 3 {
+                    continue;
+                }
+                let Some(index) = schedule.next(session, |_| true) else { continue };
                 if acyclic {
                     assert!(
                         tasks[index].after.iter().all(|before| ended.contains(before)),
                         "{index} too early"
                     );
                 }
-                for &other in &running {
+                for &(other, _) in running.iter().filter(|(_, runner)| *runner != session) {
                     for (table, hold) in &tasks[index].holds {
                         for (other_table, other_hold) in &tasks[other].holds {
                             let both_shared = *hold == Hold::Shared && *other_hold == Hold::Shared;
@@ -206,11 +247,11 @@ mod tests {
                         }
                     }
                 }
-                running.push(index);
+                running.push((index, session));
             }
             assert!(!running.is_empty(), "nothing runs and {} of {} ended", ended.len(), tasks.len());
             let picked = picks.next().expect("picks are not empty").index(running.len());
-            let index = running.swap_remove(picked);
+            let (index, _) = running.swap_remove(picked);
             schedule.end(index);
             ended.push(index);
         }
@@ -239,11 +280,44 @@ mod tests {
         }
     }
 
+    fn task(after: &[usize], weight: u64) -> Task {
+        Task { after: after.to_vec(), holds: vec![], weight }
+    }
+
+    /// The order in which one session runs everything.
+    fn order(tasks: Vec<Task>) -> Vec<usize> {
+        let mut schedule = Schedule::new(tasks);
+        let mut order = Vec::new();
+        while let Some(index) = schedule.next(0, |_| true) {
+            order.push(index);
+            schedule.end(index);
+        }
+        order
+    }
+
     #[test]
     fn the_heaviest_ready_task_runs_first() {
-        let task = |weight| Task { after: vec![], holds: vec![], weight };
-        let mut schedule = Schedule::new(vec![task(1), task(9), task(5)]);
-        assert_eq!([schedule.next(), schedule.next(), schedule.next()], [Some(1), Some(2), Some(0)]);
+        assert_eq!(order(vec![task(&[], 1), task(&[], 9), task(&[], 5)]), [1, 2, 0]);
+    }
+
+    #[test]
+    fn what_begins_the_longest_chain_runs_before_what_is_heavier_itself() {
+        // A light task, on which heavy ones wait one after the other.
+        let tasks = vec![task(&[], 8), task(&[], 1), task(&[1], 4), task(&[2], 5), task(&[], 7)];
+        assert_eq!(order(tasks), [1, 2, 0, 4, 3]);
+    }
+
+    #[test]
+    fn a_session_takes_only_what_it_wants_and_never_waits_for_itself() {
+        let alone = || Task { after: vec![], holds: vec![(1, Hold::Alone)], weight: 0 };
+        let mut schedule = Schedule::new(vec![alone(), alone(), alone()]);
+        assert_eq!(schedule.next(0, |index| index > 0), Some(1));
+        assert_eq!(schedule.next(1, |_| true), None, "another session holds the table");
+        assert_eq!(schedule.next(0, |_| true), Some(0));
+        schedule.end(1);
+        assert_eq!(schedule.next(1, |_| true), None, "it still holds the table for its other task");
+        schedule.end(0);
+        assert_eq!(schedule.next(1, |_| true), Some(2));
     }
 
     #[test]
@@ -251,9 +325,9 @@ mod tests {
         let both = Task { after: vec![], holds: vec![(1, Hold::Shared), (1, Hold::Alone)], weight: 1 };
         let shared = Task { after: vec![], holds: vec![(1, Hold::Shared)], weight: 0 };
         let mut schedule = Schedule::new(vec![both, shared]);
-        assert_eq!(schedule.next(), Some(0));
-        assert_eq!(schedule.next(), None);
+        assert_eq!(schedule.next(0, |_| true), Some(0));
+        assert_eq!(schedule.next(1, |_| true), None);
         schedule.end(0);
-        assert_eq!(schedule.next(), Some(1));
+        assert_eq!(schedule.next(1, |_| true), Some(1));
     }
 }

@@ -1,5 +1,6 @@
 //! A session with the target, and what a failed statement means for the rest of the restore.
 
+use super::tuning::{self, Tuning};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::postgres::pooler::refuse_transaction_pooler;
@@ -17,6 +18,8 @@ pub(super) struct Session {
     /// The role it acts as.
     pub(super) login: String,
     pub(super) interrupt: Interrupt,
+    /// Settings for index builds, once they were needed.
+    tuning: Option<Tuning>,
 }
 
 impl Session {
@@ -38,7 +41,7 @@ impl Session {
         let encoding = client_encoding(&connection);
         pin(&mut connection, Purpose::Restore, encoding)?;
         let login = settings.user.clone();
-        Ok(Self { connection, atomic: false, login, interrupt: interrupt.clone() })
+        Ok(Self { connection, atomic: false, login, interrupt: interrupt.clone(), tuning: None })
     }
 
     /// Another session with the same server, which is known not to be a transaction pooler. It does not wait for disk at each commit: only the
@@ -60,10 +63,29 @@ impl Session {
     /// # Errors
     /// The connection's.
     pub(super) fn ease(&mut self) -> Result<()> {
-        let statement = "SET synchronous_commit = off; \
-             SELECT pg_catalog.set_config('maintenance_work_mem', '256MB', false) \
-             FROM pg_catalog.pg_settings WHERE name = 'maintenance_work_mem' AND setting::pg_catalog.int8 < 262144";
-        self.connection.execute(statement)?;
+        self.connection.execute("SET synchronous_commit = off")?;
+        Ok(())
+    }
+
+    /// Prepares for a statement that sorts so many rows and has so many processors to itself
+    /// beside its own ([`Tuning::settle`]).
+    ///
+    /// # Errors
+    /// The connection's.
+    pub(super) fn tune(&mut self, idle_processors: usize, sorted_rows: u64) -> Result<()> {
+        let mut tuning = match self.tuning {
+            Some(tuning) => tuning,
+            None => {
+                let rows = self.connection.query(tuning::QUERY)?;
+                let own = rows.only()?;
+                let may_spill = own.get::<Option<bool>>(2)?.unwrap_or(false);
+                Tuning::new(own.get(0)?, own.get(1)?, may_spill)
+            }
+        };
+        if let Some(statement) = tuning.settle(idle_processors, sorted_rows) {
+            self.connection.execute(&statement)?;
+        }
+        self.tuning = Some(tuning);
         Ok(())
     }
 
@@ -167,9 +189,22 @@ pub(super) fn on_all(
     sessions: &mut [Session],
     work: impl Fn(&mut Session) -> Result<()> + Sync,
 ) -> Result<()> {
+    on_all_numbered(sessions, |_, session| work(session))
+}
+
+/// As [`on_all`], and tells each its number.
+///
+/// # Errors
+/// As there.
+pub(super) fn on_all_numbered(
+    sessions: &mut [Session],
+    work: impl Fn(usize, &mut Session) -> Result<()> + Sync,
+) -> Result<()> {
     let work = &work;
     std::thread::scope(|scope| {
-        let workers: Vec<_> = sessions.iter_mut().map(|session| scope.spawn(|| work(session))).collect();
+        let sessions = sessions.iter_mut().enumerate();
+        let workers: Vec<_> =
+            sessions.map(|(number, session)| scope.spawn(move || work(number, session))).collect();
         workers.into_iter().try_for_each(|worker| {
             worker.join().unwrap_or_else(|_| Err(Error::failed("a session ended unexpectedly")))
         })

@@ -1,30 +1,28 @@
 //! Compares the target with the backup after a restore: every kind of object, every privilege,
 //! the rows of every table, and on request their contents.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::contents::{Comparison, Finding, Group, different_large_objects, groups};
+use super::counting::{Count, Counting};
 use super::finish::relations;
 use super::guards::has_rows;
 use super::plan::{Steps, name_parts};
 use super::privileges::Reconciled;
 use super::reconcile::{Object, complete, object, objects};
 use super::selection::{Carried, TableName};
-use super::session::{Session, describe, on_all};
+use super::session::Session;
 use super::target::TargetState;
 use crate::error::{Error, Result};
 use crate::inventory::catalog::Catalog;
 use crate::inventory::compare::{Depth, Difference, compare};
-use crate::inventory::{Inventory, Item, ObjectKind};
+use crate::inventory::{Inventory, Item, ObjectKind, Privilege};
 use crate::postgres::catalog::inventory;
 use crate::postgres::identifier::display_name;
 use crate::repository::Repository;
 use crate::repository::format::manifest::Manifest;
 use crate::repository::format::receipt::Line;
 
-/// Tables counted by one statement.
-const BATCH: usize = 50;
 /// Differences told one by one.
 const TOLD: usize = 200;
 
@@ -38,7 +36,7 @@ pub(super) struct Verification<'a> {
     pub(super) before: &'a TargetState,
     /// Tables that this restore creates or fills.
     pub(super) chosen: &'a BTreeSet<TableName>,
-    pub(super) reconciled: Option<&'a Reconciled>,
+    pub(super) reconciled: Option<Reconciled>,
     /// Objects whose privileges were made equal.
     pub(super) covered: &'a BTreeSet<Object>,
     pub(super) checksums: bool,
@@ -62,19 +60,31 @@ impl Verified {
 }
 
 impl Verification<'_> {
-    /// Compares everything.
+    /// Compares everything: while one session looks at the objects, the others count rows.
     ///
     /// # Errors
     /// The server's, when it cannot go on; interruption.
-    pub(super) fn run(&self, sessions: &mut [Session]) -> Result<Verified> {
+    pub(super) fn run(mut self, sessions: &mut [Session]) -> Result<Verified> {
         let mut verified = Verified::default();
-        if self.steps.parts.definitions
-            && let Some(session) = sessions.first_mut()
-        {
-            self.compare_objects(session, &mut verified)?;
-        }
-        if self.steps.parts.rows {
-            self.compare_rows(sessions, &mut verified)?;
+        let wanted = self.reconciled.take().unwrap_or_default();
+        let Some((lead, others)) = sessions.split_first_mut() else { return Ok(verified) };
+        let parts = self.steps.parts;
+        let groups = groups(self.manifest.tables.iter().filter(|table| parts.rows && has_rows(table)));
+        let existing = relations(&mut lead.connection, "rp").map_err(Error::from)?;
+        let counting = Counting::new(&groups, &existing);
+        std::thread::scope(|scope| {
+            let counters: Vec<_> =
+                others.iter_mut().map(|session| scope.spawn(|| counting.work(session))).collect();
+            let compared =
+                if parts.definitions { self.compare_objects(lead, wanted, &mut verified) } else { Ok(()) };
+            let counted = compared.and_then(|()| counting.work(lead));
+            counters.into_iter().fold(counted, |result, counter| {
+                let ended = counter.join();
+                result.and(ended.unwrap_or_else(|_| Err(Error::failed("a session ended unexpectedly"))))
+            })
+        })?;
+        if parts.rows {
+            self.compare_rows(sessions, &groups, counting.counts(), &mut verified)?;
         }
         let more = verified.differences.len().saturating_sub(TOLD);
         verified.differences.truncate(TOLD);
@@ -84,10 +94,16 @@ impl Verification<'_> {
         Ok(verified)
     }
 
-    fn compare_objects(&self, session: &mut Session, verified: &mut Verified) -> Result<()> {
+    fn compare_objects(
+        &self,
+        session: &mut Session,
+        wanted: Reconciled,
+        verified: &mut Verified,
+    ) -> Result<()> {
         let mut found = inventory::read(&mut session.connection).map_err(Error::from)?;
         found.privileges = inventory::read_privileges(&mut session.connection).map_err(Error::from)?;
-        let expected = self.expected(&found);
+        let refused = wanted.refused > 0;
+        let expected = self.expected(&found, wanted.expected.privileges);
         let actual = self.actual(found, &expected);
         let same_major = self.manifest.source.server_version_num / 10_000 == self.before.major();
         let depth = if same_major { Depth::Definitions } else { Depth::Names };
@@ -95,7 +111,6 @@ impl Verification<'_> {
             .into_iter()
             .filter(|difference| !self.is_foreseen(difference, &expected))
             .collect();
-        let refused = self.reconciled.is_some_and(|reconciled| reconciled.refused > 0);
         let mut kinds: BTreeSet<ObjectKind> = BTreeSet::new();
         let mut privileges_differ = false;
         for difference in &differences {
@@ -134,7 +149,7 @@ impl Verification<'_> {
     }
 
     /// The backup's inventory as this target can have it.
-    fn expected(&self, found: &Inventory) -> Inventory {
+    fn expected(&self, found: &Inventory, mut privileges: Vec<Privilege>) -> Inventory {
         let present: BTreeSet<(ObjectKind, &str)> =
             found.items.iter().map(|item| (item.kind, item.name.as_str())).collect();
         let owners = &self.steps.owners;
@@ -160,13 +175,10 @@ impl Verification<'_> {
                 item
             })
             .collect();
-        let privileges = self
-            .reconciled
-            .map(|reconciled| reconciled.expected.privileges.clone())
-            .unwrap_or_default()
-            .into_iter()
-            .filter(|held| self.covered.contains(&object(held)) && !is_missing(&object(held)))
-            .collect();
+        privileges.retain(|held| {
+            let object = object(held);
+            self.covered.contains(&object) && !is_missing(&object)
+        });
         Inventory { items, privileges }
     }
 
@@ -188,20 +200,19 @@ impl Verification<'_> {
         let wanted: BTreeSet<(ObjectKind, &str)> =
             expected.items.iter().map(|item| (item.kind, item.name.as_str())).collect();
         let everything = self.steps.carried == Carried::Everything;
-        let all_privileges = complete(&found);
-        let items = found
-            .items
+        let Inventory { items, privileges } = found;
+        let mut privileges = complete(&items, privileges);
+        let items = items
             .into_iter()
             .filter(|item| {
                 wanted.contains(&(item.kind, item.name.as_str())) || (everything && !self.is_left_alone(item))
             })
             .collect();
         let existing = objects(expected);
-        let privileges = all_privileges
-            .into_iter()
-            .filter(|held| self.covered.contains(&object(held)) || existing.contains(&object(held)))
-            .filter(|held| held.target != "DATABASE")
-            .collect();
+        privileges.retain(|held| {
+            let object = object(held);
+            held.target != "DATABASE" && (self.covered.contains(&object) || existing.contains(&object))
+        });
         Inventory { items, privileges }
     }
 
@@ -232,21 +243,18 @@ impl Verification<'_> {
         }
     }
 
-    fn compare_rows(&self, sessions: &mut [Session], verified: &mut Verified) -> Result<()> {
-        let tables = self.manifest.tables.iter().filter(|table| has_rows(table));
-        let groups = groups(tables);
-        let counts = match sessions.first_mut() {
-            Some(session) => {
-                let existing = relations(&mut session.connection, "rp").map_err(Error::from)?;
-                count_rows(sessions, &groups, &existing)?
-            }
-            None => Vec::new(),
-        };
+    fn compare_rows(
+        &self,
+        sessions: &mut [Session],
+        groups: &[Group<'_>],
+        counts: Vec<Count>,
+        verified: &mut Verified,
+    ) -> Result<()> {
         let findings = if self.checksums {
             let comparison = Comparison {
                 repository: self.repository,
                 manifest: self.manifest,
-                groups: &groups,
+                groups,
                 interrupt: &sessions.first().map(|session| session.interrupt.clone()).unwrap_or_default(),
             };
             comparison.run(sessions)?
@@ -266,13 +274,7 @@ impl Verification<'_> {
         Ok(())
     }
 
-    fn row_line(
-        &self,
-        group: &Group<'_>,
-        counted: std::result::Result<u64, String>,
-        finding: &Finding,
-        verified: &mut Verified,
-    ) {
+    fn row_line(&self, group: &Group<'_>, counted: Count, finding: &Finding, verified: &mut Verified) {
         let shown = display_name(&group.name.0, &group.name.1);
         let expected = group.rows();
         let found = *counted.as_ref().unwrap_or(&0);
@@ -342,61 +344,4 @@ fn has_schema(kind: ObjectKind) -> bool {
             | ObjectKind::SecurityLabel
             | ObjectKind::DefaultPrivileges
     )
-}
-
-/// Rows of each group, or why they could not be counted.
-fn count_rows(
-    sessions: &mut [Session],
-    groups: &[Group<'_>],
-    existing: &BTreeSet<TableName>,
-) -> Result<Vec<std::result::Result<u64, String>>> {
-    let missing = || Err("there is no such table".to_owned());
-    let counts: Mutex<Vec<std::result::Result<u64, String>>> =
-        Mutex::new(groups.iter().map(|_| missing()).collect());
-    let present: Vec<usize> =
-        (0..groups.len()).filter(|&index| existing.contains(&groups[index].name)).collect();
-    let queue: Mutex<VecDeque<&[usize]>> = Mutex::new(present.chunks(BATCH).collect());
-    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-    let work = |session: &mut Session| -> Result<()> {
-        while let Some(batch) = next() {
-            session.interrupt.check()?;
-            let found = count_batch(session, groups, batch)?;
-            let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
-            for (index, count) in found {
-                counts[index] = count;
-            }
-        }
-        Ok(())
-    };
-    on_all(sessions, work)?;
-    Ok(counts.into_inner().unwrap_or_else(PoisonError::into_inner))
-}
-
-fn count_batch(
-    session: &mut Session,
-    groups: &[Group<'_>],
-    batch: &[usize],
-) -> Result<Vec<(usize, std::result::Result<u64, String>)>> {
-    let counts: Vec<String> = batch
-        .iter()
-        .map(|&index| format!("SELECT {index}, (SELECT pg_catalog.count(*) {})", groups[index].from()))
-        .collect();
-    let asked = session.guarded(|connection| connection.query(&counts.join(" UNION ALL ")));
-    match asked {
-        Ok(rows) => {
-            let pairs = rows.iter().map(|row| Ok((row.get::<u32>(0)? as usize, Ok(row.get(1)?))));
-            Ok(pairs.collect::<std::result::Result<_, crate::postgres::QueryError>>()?)
-        }
-        Err(error) if error.is_lost() => Err(error.into()),
-        Err(error) => match batch {
-            [only] => Ok(vec![(*only, Err(describe(&error)))]),
-            several => {
-                let mut found = Vec::new();
-                for index in several {
-                    found.extend(count_batch(session, groups, std::slice::from_ref(index))?);
-                }
-                Ok(found)
-            }
-        },
-    }
 }

@@ -70,6 +70,36 @@ fn a_definition_that_fails_is_named_with_what_depends_on_it_and_the_rest_comes_b
 }
 
 #[test]
+fn an_index_by_a_function_that_reads_another_table_is_built_after_the_rows_of_both() {
+    // The indexed table is much the larger one, so that its rows are loaded first, and on one
+    // session its index would be the next step.
+    let ground = Ground::new(
+        "CREATE TABLE names (id int, name text); INSERT INTO names SELECT g, 'n' || g FROM generate_series(0, 9) g; \
+         CREATE FUNCTION named(int) RETURNS text LANGUAGE sql IMMUTABLE \
+           AS 'SELECT max(name) FROM public.names WHERE id = $1'; \
+         CREATE TABLE items (id int, body text); \
+         INSERT INTO items SELECT g, repeat(md5(g::text), 20) FROM generate_series(1, 30000) g; \
+         CREATE INDEX items_named ON items (named(id % 10))",
+    );
+    let header = ground.back_up(Selection::default());
+    ground.restore_exactly(&header, &RestoreOptions { jobs: 1, ..ground.options() });
+    let found = "SET enable_seqscan = off; SELECT count(*) FROM items WHERE named(id % 10) = 'n3'";
+    assert_eq!(ground.value("target", found), "3000");
+}
+
+#[test]
+fn restored_tables_have_the_planners_statistics() {
+    let ground = Ground::new(
+        "CREATE TABLE t (id int PRIMARY KEY, v text); \
+         INSERT INTO t SELECT g, md5(g::text) FROM generate_series(1, 40000) g; CREATE INDEX t_v ON t (v)",
+    );
+    let header = ground.back_up(Selection::default());
+    ground.restore_exactly(&header, &ground.options());
+    assert_eq!(ground.value("target", "SELECT reltuples FROM pg_class WHERE relname = 't'"), "40000");
+    assert_eq!(ground.value("target", "SELECT count(*) FROM pg_stats WHERE tablename = 't'"), "2");
+}
+
+#[test]
 fn an_interrupted_restore_ends_and_says_what_state_the_target_is_in() {
     struct Stop(Interrupt);
     impl Monitor for Stop {
