@@ -205,14 +205,20 @@ pub(crate) fn configuration(more: &[&str]) -> Vec<String> {
 
 /// Backs up the database `postgres` of a server as environment `test`.
 pub(crate) fn options(server: &DisposableServer) -> BackupOptions {
+    let pg_dump = Some(server.binaries().program("pg_dump"));
+    BackupOptions { pg_dump, ..options_for(server.settings("postgres")) }
+}
+
+/// The same where only the way to the server is known; pg_dump is sought.
+pub(crate) fn options_for(connection: ConnectionSettings) -> BackupOptions {
     BackupOptions {
         environment: EnvironmentName::new("test").expect("a name"),
-        connection: server.settings("postgres"),
+        connection,
         label: None,
         note: None,
         selection: Selection::default(),
         jobs: 3,
-        pg_dump: Some(server.binaries().program("pg_dump")),
+        pg_dump: None,
         search_path: None,
         lock_timeout: Duration::from_secs(10),
         full: false,

@@ -4,13 +4,17 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use pgstow_core::ErrorKind;
-use pgstow_core::backup;
+use pgstow_core::backup::{self, BackupOptions, BackupReport};
 use pgstow_core::interrupt::Interrupt;
 use pgstow_core::monitor::{Event, Monitor};
+use pgstow_core::postgres::ConnectionSettings;
+use pgstow_core::postgres::settings::Host;
+use pgstow_core::repository::Repository;
 use pgstow_core::repository::format::manifest::Manifest;
+use pgstow_core::repository::store::LocalStore;
+use pgstow_core::{ErrorKind, Result};
 
-use crate::ground::{Ground, Vault, flushed, settle};
+use crate::ground::{Ground, Vault, connect, flushed, options_for, settle};
 
 /// Six tables that are chunks of their own (more than 1 MiB), read one after the other, and a
 /// large one of several chunks that is read first.
@@ -36,16 +40,24 @@ impl Monitor for Stop<'_> {
     }
 }
 
+/// Interrupts a backup when `when` says so, if it ever does; the outcome and the tables it finished.
+fn stopped(
+    ground: &Ground,
+    when: impl Fn(&Event<'_>) -> bool + Send + Sync,
+) -> (Result<BackupReport>, Vec<String>) {
+    let interrupt = Interrupt::new();
+    let monitor = Stop { interrupt: &interrupt, when: Box::new(when), finished: Mutex::default() };
+    let options = BackupOptions { jobs: 1, ..ground.options() };
+    let outcome = backup::run(&ground.vault.repository(), &options, &monitor, &interrupt);
+    (outcome, monitor.finished.into_inner().unwrap())
+}
+
 /// Interrupts a backup when `when` says so; the tables it had finished.
 #[track_caller]
 pub(crate) fn interrupted(ground: &Ground, when: impl Fn(&Event<'_>) -> bool + Send + Sync) -> Vec<String> {
-    let interrupt = Interrupt::new();
-    let monitor = Stop { interrupt: &interrupt, when: Box::new(when), finished: Mutex::default() };
-    let mut options = ground.options();
-    options.jobs = 1;
-    let outcome = backup::run(&ground.vault.repository(), &options, &monitor, &interrupt);
+    let (outcome, finished) = stopped(ground, when);
     assert_eq!(outcome.expect_err("it was interrupted").kind(), ErrorKind::Interrupted);
-    monitor.finished.into_inner().unwrap()
+    finished
 }
 
 /// Interrupts a backup as soon as a table is read.
@@ -93,15 +105,14 @@ fn backups_interrupted_again_and_again_get_further() {
     let ground = Ground::new(TABLES);
     settle(&mut ground.connect());
     for name in ["public.t", "public.medium_2", "public.medium_4"] {
-        let name = name.to_owned();
-        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            interrupted(
-                &ground,
-                move |event| matches!(event, Event::TableFinished { table, .. } if *table == name),
-            )
-        }));
         // A table that was taken over may not be told of: then the backup comes to its end.
-        drop(outcome);
+        let (outcome, _) = stopped(
+            &ground,
+            move |event| matches!(event, Event::TableFinished { table, .. } if *table == name),
+        );
+        if let Err(error) = outcome {
+            assert_eq!(error.kind(), ErrorKind::Interrupted);
+        }
     }
     let next = ground.back_up();
     assert!(next.report.reuse.reused >= next.table("t").chunks.len(), "{:#?}", next.report.reuse);
@@ -189,4 +200,56 @@ fn rows_behind_the_last_finished_chunk_are_not_taken_for_its_rows() {
     ));
     let next = ground.back_up();
     assert_eq!(next.table("t").rows, rows);
+}
+
+/// Where the child finds server and repository.
+const SOCKET: &str = "PGSTOW_TEST_SOCKET";
+const REPOSITORY: &str = "PGSTOW_TEST_REPOSITORY";
+
+/// A process that is killed writes nothing down at the end, and tidies nothing up.
+#[test]
+fn what_a_killed_process_had_read_is_taken_over() {
+    let ground = Ground::new(TABLES);
+    settle(&mut ground.connect());
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "interruption::child_that_dies_within_a_backup", "--ignored"])
+        .env(SOCKET, ground.server.socket_directory())
+        .env(REPOSITORY, ground.vault.path())
+        .output()
+        .expect("the child runs");
+    assert_eq!(child.status.code(), None, "it was ended by a signal: {child:?}");
+    assert!(ground.vault.repository().list().unwrap().backups.is_empty());
+    // How much of it depends on how often it was written down what was finished.
+    let next = ground.back_up();
+    assert!(next.report.reuse.reused >= 1, "{:#?}", next.report.reuse);
+    ground.back_up().assert_nothing_read();
+}
+
+#[test]
+#[ignore = "only run by another test"]
+fn child_that_dies_within_a_backup() {
+    struct Death(ConnectionSettings);
+    impl Monitor for Death {
+        fn event(&self, event: Event<'_>) {
+            match event {
+                Event::TableFinished { table: "public.medium_3", .. } => std::process::abort(),
+                // What is finished is kept once the server's log is on disk.
+                Event::TableStarted { table: "public.t", .. } => flushed(&mut connect(&self.0)),
+                _ => {}
+            }
+        }
+    }
+    let folder =
+        |name: &str| std::path::PathBuf::from(std::env::var_os(name).expect("only run by another test"));
+    let mut options = options_for(ConnectionSettings::new(
+        Host::Socket { directory: folder(SOCKET), port: 5432 },
+        "postgres",
+        "postgres",
+    ));
+    options.jobs = 1;
+    let store = LocalStore::new(&folder(REPOSITORY));
+    let repository = Repository::open_or_init(Box::new(store), jiff::Timestamp::now()).expect("a repository");
+    let death = Death(options.connection.clone());
+    let report = backup::run(&repository, &options, &death, &Interrupt::new());
+    panic!("it goes on: {report:?}");
 }

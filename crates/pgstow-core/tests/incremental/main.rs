@@ -1,6 +1,7 @@
 //! Incremental backups of real servers: what is proven unchanged is taken over, and never anything
 //! else. Every backup is compared with a full read in its own snapshot.
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+#![allow(clippy::print_stdout, reason = "a random test says its seed and what it did")]
 
 mod archive;
 mod change;

@@ -196,10 +196,10 @@ fn partitions_that_come_and_go_keep_their_rows() {
     ground.back_up().assert_read(2);
 }
 
-/// A database that is a copy of the one backed up, under its name: files, OIDs and transaction ids
-/// are those of the first. Guard: the OID of the database.
-#[test]
-fn a_copy_of_the_database_under_its_name_is_read() {
+/// A database that is a copy of the one backed up, under its name: files, OIDs of tables and
+/// transaction ids are those of the first.
+#[track_caller]
+fn a_copy_in_its_place_is_read(replace: [&str; 2]) {
     let ground = Ground::new("CREATE DATABASE shop");
     let mut options = ground.options();
     options.connection.database = "shop".to_owned();
@@ -213,7 +213,8 @@ fn a_copy_of_the_database_under_its_name_is_read() {
     crate::ground::settle(&mut ground.connect());
     let first = ground.vault.back_up(&options, &|_| ());
     execute("postgres", "DROP DATABASE shop");
-    execute("postgres", "ALTER DATABASE copy RENAME TO shop");
+    let oid = first.manifest.source.database_oid.to_string();
+    replace.iter().for_each(|sql| execute("postgres", &sql.replace("$oid", &oid)));
     let second = ground.vault.back_up(&options, &|_| ());
     let (one, other) = (first.table("t"), second.table("t"));
     assert_eq!(
@@ -223,6 +224,18 @@ fn a_copy_of_the_database_under_its_name_is_read() {
     );
     assert_ne!(ground.rows(&first, "t"), ground.rows(&second, "t"));
     second.assert_nothing_reused();
+}
+
+/// Guard: the OID of the database.
+#[test]
+fn a_copy_of_the_database_under_its_name_is_read() {
+    a_copy_in_its_place_is_read(["ALTER DATABASE copy RENAME TO shop", "SELECT 1"]);
+}
+
+/// Guard: the version of the database's row in the catalog.
+#[test]
+fn a_copy_of_the_database_under_its_name_and_oid_is_read() {
+    a_copy_in_its_place_is_read(["CREATE DATABASE shop TEMPLATE copy OID = $oid", "DROP DATABASE copy"]);
 }
 
 /// What an earlier backup left out cannot be taken over from it.
@@ -310,6 +323,72 @@ fn a_table_that_turns_binary_and_back_is_always_of_one_format() {
     let third = ground.back_up();
     assert_eq!(formats(&third).len(), 1, "{:?}", third.table("t").chunks);
     assert_eq!(third.table("t").rows, 24);
+}
+
+/// Nobody holds all locks: each table is locked while it is asked about or read. One that is emptied
+/// and filled again between the snapshot and that moment makes the backup begin anew.
+#[test]
+fn tables_that_cannot_be_locked_all_at_once_are_proven_one_by_one() {
+    let lines = ["max_connections = 20", "max_locks_per_transaction = 24", "max_prepared_transactions = 0"];
+    let ground = Ground::with_configuration(&lines, "SELECT 1");
+    for first in (1..=4000).step_by(200) {
+        ground.execute(&format!(
+            "DO $$ BEGIN FOR i IN {first}..{first} + 199 LOOP \
+             EXECUTE format('CREATE TABLE t%s AS SELECT %s AS x', i, i); END LOOP; END $$"
+        ));
+    }
+    crate::ground::settle(&mut ground.connect());
+    let mut options = ground.options();
+    options.selection.sections = Sections::DataOnly;
+    let first = ground.vault.back_up_watched(&options, &pgstow_core::monitor::Silent).expect("a backup");
+    assert_eq!(first.manifest.rows(), 4000);
+    ground.execute("UPDATE t77 SET x = -77; TRUNCATE t78; INSERT INTO t78 VALUES (-78)");
+    struct Meanwhile<'g>(&'g Ground, std::sync::Mutex<(u32, Vec<String>)>);
+    impl pgstow_core::monitor::Monitor for Meanwhile<'_> {
+        fn event(&self, event: pgstow_core::monitor::Event<'_>) {
+            let mut state = self.1.lock().unwrap();
+            match event {
+                // Only where the snapshot was taken without locks.
+                pgstow_core::monitor::Event::Snapshot { tables: 0, .. } if state.0 == 0 => {
+                    state.0 += 1;
+                    self.0.execute("TRUNCATE t79; INSERT INTO t79 VALUES (-79)");
+                }
+                pgstow_core::monitor::Event::Warning { message } => state.1.push(message.to_owned()),
+                _ => {}
+            }
+        }
+    }
+    let meanwhile = Meanwhile(&ground, std::sync::Mutex::default());
+    let second = ground.vault.back_up_watched(&options, &meanwhile).expect("a backup");
+    let state = meanwhile.1.lock().unwrap();
+    assert_eq!(state.0, 1, "the tables were not locked at once");
+    assert!(state.1.iter().any(|warning| warning.contains("starting anew")), "{:?}", state.1);
+    for number in [76, 77, 78, 79, 80] {
+        let live = ground.value(&format!("SELECT x FROM t{number}"));
+        assert_eq!(ground.rows(&second, &format!("t{number}")), live);
+    }
+    assert!(second.report.reuse.reused >= 3000, "{:#?}", second.report.reuse);
+    drop(state);
+    let third = ground.vault.back_up_watched(&options, &pgstow_core::monitor::Silent).expect("a backup");
+    third.assert_nothing_read();
+}
+
+/// A role that may read everything and is no superuser.
+#[test]
+fn an_ordinary_role_gets_the_same_proof() {
+    let ground = Ground::new(&format!("CREATE ROLE reader LOGIN IN ROLE pg_read_all_data; {TABLE}"));
+    crate::ground::settle(&mut ground.connect());
+    let mut options = ground.options();
+    options.connection.user = "reader".to_owned();
+    ground.vault.back_up(&options, &|_| ());
+    let second = ground.vault.back_up(&options, &|_| ());
+    second.assert_nothing_read();
+    assert!(second.report.reuse.definitions_reused, "{:#?}", second.report.reuse);
+    ground.execute("UPDATE t SET v = 1 WHERE id = 1");
+    ground.vault.back_up(&options, &|_| ()).assert_read(1);
+    // Rows do not depend on who reads them; definitions might.
+    let other = ground.back_up();
+    other.assert_nothing_read();
 }
 
 /// On every version a backup takes over what did not change and reads what did.

@@ -56,7 +56,7 @@ fn next_transaction(ground: &Ground) -> u64 {
 }
 
 /// In steps: a counter may be at most about 2^31 ahead of what is not frozen.
-fn start_at(ground: &Ground, epoch: u32, next: u64) {
+pub(crate) fn start_at(ground: &Ground, epoch: u32, next: u64) {
     for step in [1_500_000_000, 3_000_000_000, 4_200_000_000_u64] {
         if next > step {
             set_next_transaction(ground, 0, step);

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use pgstow_core::backup::{self, BackupOptions};
 use pgstow_core::interrupt::Interrupt;
-use pgstow_core::monitor::Event;
+use pgstow_core::monitor::{Event, Silent};
 use pgstow_core::repository::Repository;
 use pgstow_core::repository::format::manifest::Manifest;
+use pgstow_core::verify::verify;
 use pgstow_core::{Error, ErrorKind};
 
 use super::random::Random;
@@ -16,9 +17,12 @@ use super::world::{self, SEEN_THROUGH_DEFINITIONS};
 use super::writer::{Shared, Writer, operations};
 use crate::ground::{Ground, told};
 use crate::processes::{crash, until_it_is_back};
+use crate::transaction_ids::start_at;
 use crate::witness::Witness;
 
 const WRITERS: u64 = 4;
+/// Where transaction ids of 32 bits begin anew.
+const TURN: u64 = 1 << 32;
 /// How long writers may take for what they were granted.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
 /// Chunks in a hundred that must have been taken over.
@@ -44,9 +48,12 @@ struct Tally {
     chunks: usize,
     reused: usize,
     definitions_reused: usize,
+    definitions_read: BTreeMap<String, usize>,
     compared: usize,
     skipped: usize,
     definitions_compared: usize,
+    /// The xmin of the newest backup's snapshot.
+    last_transaction: u64,
 }
 
 /// The test.
@@ -56,12 +63,16 @@ pub(crate) struct Soak {
     ground: Ground,
     shared: Shared,
     tally: Tally,
+    turning: bool,
+    /// Rounds until it is decided again whether only rows change.
+    phase: u64,
     /// The first backup that used each object, to tell what was taken over.
     objects: BTreeMap<String, String>,
 }
 
 impl Soak {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// `turning`: transaction ids begin anew at zero while the test runs, after a few rounds.
+    pub(crate) fn new(seed: u64, turning: bool) -> Self {
         let mut random = Random::new(seed);
         let wal_level = *random.pick(&["minimal", "replica"]);
         let configuration = [
@@ -73,9 +84,22 @@ impl Soak {
             &format!("wal_level = {wal_level}"),
         ];
         println!("PGSTOW_SOAK_SEED={seed} (wal_level = {wal_level})");
-        let ground = Ground::with_configuration(&configuration, &world::setup());
+        let ground = Ground::with_configuration(&configuration, "SELECT 1");
+        if turning {
+            start_at(&ground, 0, TURN - 3000);
+        }
+        ground.execute(&world::setup());
         let shared = Shared::new(ground.settings());
-        Self { seed, random, ground, shared, tally: Tally::default(), objects: BTreeMap::new() }
+        Self {
+            seed,
+            random,
+            ground,
+            shared,
+            tally: Tally::default(),
+            turning,
+            phase: 0,
+            objects: BTreeMap::new(),
+        }
     }
 
     /// Runs rounds for `duration`, and on until every kind of operation has happened.
@@ -109,10 +133,23 @@ impl Soak {
             );
         }
         self.judge(&shared);
+        self.verify_the_last();
+    }
+
+    /// What was taken over from many backups is all there, to the last byte and row.
+    fn verify_the_last(&self) {
+        let repository = self.ground.vault.repository();
+        let backups = repository.list().expect("a list").backups;
+        for header in backups.iter().rev().take(3) {
+            let report =
+                verify(&repository, header, true, &Silent, &Interrupt::new()).expect("not interrupted");
+            assert!(report.is_good(), "{report:#?}");
+        }
     }
 
     fn is_due(&self, shared: &Shared) -> bool {
-        !missing(shared).is_empty() || self.tally.kinds.len() < 4
+        let turned = || self.tally.last_transaction > TURN;
+        !missing(shared).is_empty() || self.tally.kinds.len() < 4 || (self.turning && !turned())
     }
 
     fn judge(&self, shared: &Shared) {
@@ -122,6 +159,8 @@ impl Soak {
         assert!(given_up * 3 <= tally.rounds, "most backups come to their end: {:?}", tally.given_up);
         assert!(tally.skipped * 4 <= tally.compared, "most tables are compared: {tally:?}");
         assert!(tally.definitions_compared > 0, "{tally:?}");
+        let long = tally.backups > 60;
+        assert!(!long || tally.definitions_reused > 0, "definitions are taken over too: {tally:?}");
         assert!(
             tally.chunks > 0 && tally.reused * 100 >= tally.chunks * LEAST_REUSED,
             "{} of {} chunks were taken over; with nothing taken over the test shows nothing",
@@ -149,6 +188,7 @@ impl Soak {
         };
         *self.tally.kinds.entry(format!("{kind:?}")).or_default() += 1;
         shared.journal.note("rounds", &format!("round {} ({kind:?})", self.tally.rounds));
+        self.change_phase(shared);
         let meanwhile = self.random.below(25);
         shared.pace.grant(meanwhile);
         match kind {
@@ -166,6 +206,16 @@ impl Soak {
             self.finish_prepared();
         }
         Ok(())
+    }
+
+    /// Now and then definitions stay as they are for some rounds, so that they can be taken over.
+    fn change_phase(&mut self, shared: &Shared) {
+        if self.phase == 0 {
+            self.phase = 1 + self.random.below(4);
+            let only_rows = self.tally.rounds > 4 && self.random.percent(40);
+            shared.only_rows.store(only_rows, Ordering::SeqCst);
+        }
+        self.phase -= 1;
     }
 
     fn options(&mut self) -> BackupOptions {
@@ -196,9 +246,13 @@ impl Soak {
         let manifest = repository.manifest(&report.header).map_err(|error| told(&error))?;
         shared.journal.note("backup", &format!("{} {:?}", report.header.id, report.reuse));
         self.tally.backups += 1;
+        self.tally.last_transaction = manifest.snapshot.xmin;
         self.tally.chunks += report.reuse.chunks;
         self.tally.reused += report.reuse.reused;
         self.tally.definitions_reused += usize::from(report.reuse.definitions_reused);
+        if let Some(why) = report.reuse.definitions_read {
+            *self.tally.definitions_read.entry(why).or_default() += 1;
+        }
         let mut found = Vec::new();
         if still {
             self.tally.definitions_compared += 1;

@@ -7,6 +7,11 @@ const fn rows(name: &'static str, run: fn(&mut Writer<'_>) -> Outcome) -> Operat
     Operation { name, class: Class::Rows, run }
 }
 
+/// What a catalog lists that definitions are made of.
+const fn catalogued(name: &'static str, run: fn(&mut Writer<'_>) -> Outcome) -> Operation {
+    Operation { name, class: Class::Tables, run }
+}
+
 pub(crate) const OPERATIONS: &[Operation] = &[
     rows("insert a row", |writer| {
         let place = any_place(&mut writer.random);
@@ -123,7 +128,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     }),
     rows("commit a prepared transaction", |writer| finish_prepared(writer, "COMMIT")),
     rows("roll a prepared transaction back", |writer| finish_prepared(writer, "ROLLBACK")),
-    rows("create a large object", |writer| {
+    catalogued("create a large object", |writer| {
         let bytes = writer.random.below(700_000);
         writer.run(&format!("SELECT lo_from_bytea(0, decode(repeat('0a', {bytes}), 'hex'))"))
     }),
@@ -132,7 +137,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         let at = writer.random.below(300_000);
         writer.run(&format!("SELECT lo_put({oid}, {at}, 'changed')"))
     }),
-    rows("remove a large object", |writer| {
+    catalogued("remove a large object", |writer| {
         let Some(oid) = any_large_object(writer)? else { return Err(Failure::NotNow("there is none")) };
         writer.run(&format!("SELECT lo_unlink({oid})"))
     }),

@@ -40,7 +40,7 @@ pub(crate) type Outcome = Result<(), Failure>;
 pub(crate) enum Class {
     /// Rows.
     Rows,
-    /// A table's storage.
+    /// Which files or large objects there are.
     Tables,
     /// Definitions: not while a backup is compared together with its definitions.
     Definitions,
@@ -72,6 +72,8 @@ pub(crate) struct Shared {
     pub(crate) names: AtomicU64,
     /// The server is crashing, so that lost connections are no wonder.
     pub(crate) crashing: AtomicBool,
+    /// Only rows are changed for a while: nothing that definitions could come from.
+    pub(crate) only_rows: AtomicBool,
 }
 
 impl Shared {
@@ -85,6 +87,7 @@ impl Shared {
             holders: AtomicU64::new(0),
             names: AtomicU64::new(0),
             crashing: AtomicBool::new(false),
+            only_rows: AtomicBool::new(false),
         }
     }
 }
@@ -130,7 +133,10 @@ impl<'s> Writer<'s> {
 
     /// What has never worked yet half of the time, else rows mostly.
     fn choose(&mut self) -> &'static Operation {
-        let all = operations();
+        let mut all = operations();
+        if self.shared.only_rows.load(Ordering::SeqCst) {
+            all.retain(|operation| operation.class == Class::Rows);
+        }
         let due: Vec<&'static Operation> = all
             .iter()
             .copied()
@@ -140,6 +146,7 @@ impl<'s> Writer<'s> {
             return self.random.pick::<&'static Operation>(&due);
         }
         let class = match self.random.below(100) {
+            _ if self.shared.only_rows.load(Ordering::SeqCst) => Class::Rows,
             0..70 => Class::Rows,
             70..82 => Class::Tables,
             _ => Class::Definitions,
