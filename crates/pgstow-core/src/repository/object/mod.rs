@@ -1,6 +1,6 @@
 //! Objects: immutable stored content, named by its hash.
 //!
-//! One zstd frame an object when written; any number of frames when read. The id is of the
+//! zstd frames of 1 MiB of content when written; any frames when read. The id is of the
 //! uncompressed content, so it proves what a reader gets, whatever the compression.
 
 mod reader;
