@@ -192,12 +192,16 @@ impl<'o> App<'o> {
         })
     }
 
-    /// The number of parallel sessions: as asked, as configured, or one per processor up to 8.
-    pub(crate) fn jobs(&self, asked: Option<usize>, environment: Option<&Environment>) -> usize {
+    /// The number of parallel sessions: as asked, as configured, or so many per processor up to 8.
+    pub(crate) fn jobs(
+        &self,
+        asked: Option<usize>,
+        environment: Option<&Environment>,
+        per_processor: usize,
+    ) -> usize {
         let configured = environment.and_then(|environment| environment.jobs);
-        asked.or(configured).unwrap_or_else(|| {
-            std::thread::available_parallelism().map_or(2, |number| number.get().min(DEFAULT_JOBS_LIMIT))
-        })
+        let processors = || std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        asked.or(configured).unwrap_or_else(|| (processors() * per_processor).min(DEFAULT_JOBS_LIMIT))
     }
 
     /// Tells something on the way.

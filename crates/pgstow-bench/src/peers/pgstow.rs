@@ -51,14 +51,14 @@ impl Peer for Pgstow {
 
     fn backup(&self, stage: &Stage, _activity: Activity) -> Result<Work> {
         let mut command = program(stage);
-        command.args(["backup", "--jobs", "2", "--url", &source_url(stage), "--pg-dump"]);
+        command.args(["backup", "--url", &source_url(stage), "--pg-dump"]);
         command.arg(&stage.programs.postgres);
         Ok(Work::program(command))
     }
 
     fn restore(&self, stage: &Stage) -> Result<Work> {
         let mut command = program(stage);
-        command.args(["restore", "latest", "--yes", "--jobs", "2", "--url", &target_url(stage)]);
+        command.args(["restore", "latest", "--yes", "--url", &target_url(stage)]);
         Ok(Work::program(command))
     }
 }

@@ -25,6 +25,8 @@ use crate::ui::{Text, Tone, format, progress};
 pub(super) const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long rows may be taken over before all are read again, unless said otherwise.
 const FULL_EVERY: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// While a reader compresses, the server's process that feeds another one has the processor.
+const READERS_PER_PROCESSOR: usize = 2;
 /// How often at most a backup writes down what is finished.
 const KEEP_EVERY: Duration = Duration::from_secs(10);
 /// How many expected omissions the summary names; `pgstow show` names all.
@@ -75,7 +77,7 @@ pub(crate) struct Arguments {
 /// How the source is read.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct ReadingArguments {
-    /// Parallel readers, 1 to 64 [default: one per processor, at most 8]
+    /// Parallel readers, 1 to 64 [default: two per processor, at most 8]
     #[arg(long, short, value_name = "N", value_parser = parse_jobs)]
     pub(super) jobs: Option<usize>,
 
@@ -146,7 +148,7 @@ pub(super) fn options(
         label: None,
         note: None,
         selection: Selection::default(),
-        jobs: app.jobs(reading.jobs, database.environment),
+        jobs: app.jobs(reading.jobs, database.environment, READERS_PER_PROCESSOR),
         pg_dump: reading.pg_dump.clone().or(configured.flatten()),
         search_path: app.process.search_path(),
         lock_timeout: reading.lock_timeout.or(lock_timeout).unwrap_or(LOCK_TIMEOUT),

@@ -34,7 +34,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     keep: bool,
 
-    /// Parallel sessions, 1 to 64 [default: one per processor, at most 8]
+    /// Parallel sessions of backup and restore, 1 to 64 [default: theirs]
     #[arg(long, short, value_name = "N", value_parser = parse_jobs)]
     jobs: Option<usize>,
 }
@@ -76,13 +76,13 @@ pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure>
 
 fn perform(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure> {
     let stage = prepare(app, arguments)?;
-    let jobs = app.jobs(arguments.jobs, None).to_string();
+    let jobs = arguments.jobs.map(|jobs| format!("--jobs={jobs}"));
     let here = app.within(stage.folder.path())?;
     let commands: [&[&str]; 5] = [
         &["check", "shop"],
-        &["backup", "shop", "--label", "demo", "--note", "the first backup", "--jobs", &jobs],
+        &with_jobs(&["backup", "shop", "--label", "demo", "--note", "the first backup"], jobs.as_deref()),
         &["verify", "latest", "--read-data"],
-        &["restore", "latest", "--to", "copy", "--checksums", "--jobs", &jobs],
+        &with_jobs(&["restore", "latest", "--to", "copy", "--checksums"], jobs.as_deref()),
         &["list"],
     ];
     let mut exit = Exit::Done;
@@ -94,6 +94,10 @@ fn perform(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure> {
     }
     finish(app, stage, arguments.keep, exit)?;
     Ok(exit)
+}
+
+fn with_jobs<'w>(words: &[&'w str], jobs: Option<&'w str>) -> Vec<&'w str> {
+    words.iter().copied().chain(jobs).collect()
 }
 
 fn prepare(app: &App<'_>, arguments: &Arguments) -> Result<Stage> {

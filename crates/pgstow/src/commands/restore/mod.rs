@@ -19,6 +19,9 @@ use crate::ui::{progress, prompt};
 use guard::{Decision, Request};
 pub(super) use present::present;
 
+/// The server does nearly all the work, and each session may build an index in memory.
+const SESSIONS_PER_PROCESSOR: usize = 1;
+
 /// Arguments of `pgstow restore`.
 #[derive(Debug, Args)]
 #[command(group(clap::ArgGroup::new("target").required(true).args(["to", "url"])))]
@@ -67,7 +70,7 @@ pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure>
     let options = RestoreOptions {
         connection: target.connection.clone(),
         clean: arguments.clean,
-        jobs: app.jobs(arguments.jobs, target.environment),
+        jobs: app.jobs(arguments.jobs, target.environment, SESSIONS_PER_PROCESSOR),
         checksums: arguments.checksums,
         lock_timeout: target
             .environment
