@@ -189,6 +189,40 @@ fn unreachable_hosts_are_named_with_the_next_step() {
     }
 }
 
+/// An address of the range for documentation: unreachable, or without an answer, everywhere.
+#[test]
+fn a_supabase_project_that_only_ipv6_leads_to_is_said_to_have_a_session_pooler() {
+    let address = Some("2001:db8::1".parse().expect("an address"));
+    let host = Host::Tcp { host: "db.abcdefghij.supabase.co".to_owned(), address, port: 5432 };
+    let mut settings = ConnectionSettings::new(host, "postgres", "postgres");
+    settings.connect_timeout = Some(Duration::from_secs(1));
+    let error = open(&settings).expect_err("unreachable");
+    assert!(matches!(error, ConnectError::Unreachable { only_ipv6: true, .. }), "{error:?}");
+    let shown = shown(error);
+    for part in ["IPv6", "session pooler", "port 5432", "user postgres.abcdefghij"] {
+        assert!(shown.contains(part), "{part} is missing in {shown}");
+    }
+}
+
+#[test]
+fn a_service_file_leads_to_the_server_and_its_password() {
+    let server = server();
+    let port = server.tcp_port().expect("TCP");
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("services");
+    let service =
+        format!("[shop]\nhost=127.0.0.1\nport={port}\nuser=postgres\npassword=p\ndbname=postgres\n");
+    std::fs::write(&path, service).expect("written");
+    let desk = Desk(BTreeMap::from([
+        ("PGSERVICEFILE", path.display().to_string()),
+        ("PGSERVICE", "shop".to_owned()),
+        ("PGPORT", closed_port().to_string()),
+    ]));
+    let settings = conninfo::parse("", &desk).expect("settings");
+    let mut connection = open(&settings).expect("a connection");
+    assert_eq!(connection.query("SELECT 1").expect("rows").len(), 1);
+}
+
 #[test]
 fn the_next_host_is_tried_when_one_cannot_be_reached_but_not_after_a_refusal() {
     let server = server();

@@ -155,7 +155,11 @@ impl<'o> App<'o> {
             Some(url) => Database { environment: None, connection: self.connection_of_url(url)? },
             None => {
                 let environment = self.config.environment(environment)?;
-                let connection = environment.connection(&self.config.variables, &self.process)?;
+                let connection = environment.connection_with_password(
+                    &self.config.variables,
+                    &self.process,
+                    &self.interrupt,
+                )?;
                 Database { environment: Some(environment), connection }
             }
         };

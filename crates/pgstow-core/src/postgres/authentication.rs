@@ -47,8 +47,8 @@ pub(super) struct Authentication<'l> {
     pub(super) user: &'l str,
     pub(super) password: Option<Secret>,
     pub(super) channel_binding: ChannelBinding,
-    /// Hash of the server's certificate (`tls-server-end-point`), over TLS.
-    pub(super) certificate_hash: Option<Vec<u8>>,
+    /// Hash of the server's certificate (`tls-server-end-point`), or why there is none.
+    pub(super) channel_hash: Result<Vec<u8>, String>,
     pub(super) scram: Scram,
 }
 
@@ -133,14 +133,24 @@ impl Authentication<'_> {
             plain |= mechanism == sasl::SCRAM_SHA_256;
             plus |= mechanism == sasl::SCRAM_SHA_256_PLUS;
         }
-        let binding =
-            self.certificate_hash.clone().filter(|_| self.channel_binding != ChannelBinding::Disable);
-        if self.channel_binding == ChannelBinding::Require && (!plus || binding.is_none()) {
-            return Err(Obstacle::broken("channel_binding=require, but channel binding cannot be had"));
+        if self.channel_binding == ChannelBinding::Require {
+            let refuse = |reason: &str| {
+                Obstacle::broken(format!(
+                    "channel_binding=require, but channel binding cannot be had: {reason}"
+                ))
+            };
+            self.channel_hash.as_ref().map_err(|reason| refuse(reason))?;
+            if !plus {
+                return Err(refuse("the server does not offer it"));
+            }
         }
+        let binding = match self.channel_binding {
+            ChannelBinding::Disable => None,
+            ChannelBinding::Prefer | ChannelBinding::Require => self.channel_hash.as_ref().ok(),
+        };
         let (mechanism, channel, bound) = match binding {
             Some(hash) if plus => {
-                (sasl::SCRAM_SHA_256_PLUS, sasl::ChannelBinding::tls_server_end_point(hash), true)
+                (sasl::SCRAM_SHA_256_PLUS, sasl::ChannelBinding::tls_server_end_point(hash.clone()), true)
             }
             // Says "we could have bound, but you did not offer it", which unmasks a
             // man in the middle who took the offer away.
@@ -188,7 +198,7 @@ mod tests {
             user: "bob",
             password: password.map(Secret::new),
             channel_binding,
-            certificate_hash: None,
+            channel_hash: Err("the connection is not encrypted".to_owned()),
             scram: Scram::Unused,
         }
     }

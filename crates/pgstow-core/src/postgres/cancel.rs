@@ -10,6 +10,7 @@ use bytes::BytesMut;
 use postgres_protocol::message::frontend;
 
 use super::reach::{self, Address};
+use super::settings::Keepalives;
 use super::stream::{Socket, Stream};
 use super::tls::{self, Encryption};
 use crate::interrupt::{Interrupt, Registration};
@@ -41,7 +42,7 @@ impl CancelHandle {
         let deadline = Instant::now().checked_add(timeout);
         // What ends the run must not end the request that belongs to it.
         let undisturbed = Interrupt::new();
-        let socket = reach::connect(&target.address, deadline, &undisturbed)?;
+        let socket = reach::connect(&target.address, &Keepalives::default(), deadline, &undisturbed)?;
         let mut stream = Stream::new(Arc::new(socket), deadline);
         if let Some(encryption) = &target.encryption {
             if tls::negotiate(&mut stream)? != b'S' {

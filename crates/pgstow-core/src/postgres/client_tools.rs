@@ -3,18 +3,19 @@
 //! pg_dump must be at least of the server's major version. Debian's `/usr/bin/pg_dump` is a
 //! wrapper that may choose an old one, so every place is looked at and asked for its version.
 
+mod libpq;
+
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::connection::Connection;
 use super::identifier::quote_qualified;
-use super::settings::{ConnectionSettings, Host, Secret, SslMode};
+use super::settings::ConnectionSettings;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 
@@ -91,8 +92,8 @@ impl PgDump {
 
     /// Reads the definitions of the connection's database as a custom-format archive.
     ///
-    /// The password travels in a file that only this user can read, everything else in a cleared
-    /// environment; arguments hold table names at most.
+    /// The password travels in a file that only this user can read, everything else in such files
+    /// and a cleared environment; arguments hold table names at most.
     ///
     /// # Errors
     /// With pg_dump's own words when it fails; interrupted.
@@ -108,12 +109,9 @@ impl PgDump {
             .map_err(|error| Error::failed("cannot make a temporary folder for pg_dump").source(error))?;
         let mut command = Command::new(&self.program);
         command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.args(arguments(self.major, dump)).envs(environment(connection));
-        let password = connection.hosts.first().and_then(|host| connection.password_for(host));
-        let pass_file = folder.path().join("password");
-        write_pass_file(&pass_file, password.as_ref().map(Secret::expose))
-            .map_err(|error| Error::failed("cannot write a password file for pg_dump").source(error))?;
-        command.env("PGPASSFILE", pass_file);
+        let environment = libpq::environment(connection, self.major, folder.path())
+            .map_err(|error| Error::failed("cannot write the settings for pg_dump").source(error))?;
+        command.args(arguments(self.major, dump)).envs(environment);
         let child = command.spawn().map_err(|error| {
             Error::failed(format!("cannot start {}", self.program.display())).source(error)
         })?;
@@ -178,64 +176,6 @@ fn arguments(pg_dump_major: u32, dump: &SchemaDump<'_>) -> Vec<OsString> {
     let excluded = dump.exclude.iter().map(|(schema, name)| quote_qualified(schema, name));
     arguments.extend(excluded.map(|pattern| format!("--exclude-table={pattern}").into()));
     arguments
-}
-
-fn environment(connection: &ConnectionSettings) -> Vec<(&'static str, OsString)> {
-    let mut variables: Vec<(&'static str, OsString)> = vec![
-        ("LC_ALL", "C".into()),
-        ("PGUSER", connection.user.as_str().into()),
-        ("PGDATABASE", connection.database.as_str().into()),
-        ("PGAPPNAME", connection.application_name.as_str().into()),
-        ("PGSSLMODE", ssl_mode(connection.ssl_mode).into()),
-    ];
-    match connection.hosts.first() {
-        Some(Host::Socket { directory, port }) => {
-            variables.push(("PGHOST", directory.into()));
-            variables.push(("PGPORT", port.to_string().into()));
-        }
-        Some(Host::Tcp { host, address, port }) => {
-            variables.push(("PGHOST", host.into()));
-            variables.push(("PGPORT", port.to_string().into()));
-            if let Some(address) = address {
-                variables.push(("PGHOSTADDR", address.to_string().into()));
-            }
-        }
-        None => {}
-    }
-    if let Some(root) = &connection.ssl_root_cert {
-        variables.push(("PGSSLROOTCERT", root.into()));
-    }
-    if let Some(timeout) = connection.connect_timeout {
-        // libpq rounds a time-out of one second up to two.
-        variables.push(("PGCONNECT_TIMEOUT", timeout.as_secs().max(2).to_string().into()));
-    }
-    if let Some(options) = &connection.options {
-        variables.push(("PGOPTIONS", options.into()));
-    }
-    variables
-}
-
-fn ssl_mode(mode: SslMode) -> &'static str {
-    match mode {
-        SslMode::Disable => "disable",
-        SslMode::Allow => "allow",
-        SslMode::Prefer => "prefer",
-        SslMode::Require => "require",
-        SslMode::VerifyCa => "verify-ca",
-        SslMode::VerifyFull => "verify-full",
-    }
-}
-
-/// Without a password the file is empty: pg_dump must not look for another one.
-fn write_pass_file(path: &Path, password: Option<&str>) -> std::io::Result<()> {
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    match password {
-        Some(password) => {
-            let escaped = password.replace('\\', "\\\\").replace(':', "\\:");
-            writeln!(file, "*:*:*:*:{escaped}")
-        }
-        None => Ok(()),
-    }
 }
 
 fn read_complaint(stderr: impl Read) -> String {
@@ -329,39 +269,6 @@ mod tests {
         ] {
             assert_eq!(parse_version(text), expected, "{text}");
         }
-    }
-
-    #[test]
-    fn arguments_and_environment_never_hold_the_password() {
-        let connection = ConnectionSettings {
-            hosts: vec![Host::Tcp { host: "db.example.com".into(), address: None, port: 5432 }],
-            user: "reader".into(),
-            password: Some(Secret::new("pa55:w\\ord-marker")),
-            database: "shop".into(),
-            ssl_mode: SslMode::Require,
-            ssl_root_cert: None,
-            connect_timeout: None,
-            channel_binding: crate::postgres::settings::ChannelBinding::default(),
-            application_name: "pgstow".into(),
-            options: None,
-            pass_entries: Vec::new(),
-            schema: None,
-            notes: Vec::new(),
-        };
-        let dump = SchemaDump { snapshot: "1-1", encoding: "UTF8", exclude: &[], lock_timeout_ms: 1 };
-        let mut visible = arguments(15, &dump);
-        visible.extend(environment(&connection).into_iter().map(|(_, value)| value));
-        assert!(visible.iter().any(|value| value == "db.example.com"));
-        assert!(visible.iter().all(|value| !value.to_string_lossy().contains("marker")));
-    }
-
-    #[test]
-    fn the_password_file_is_private_and_escaped() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("password");
-        write_pass_file(&path, Some("a:b\\c")).unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "*:*:*:*:a\\:b\\\\c\n");
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::exchange::Task;
 use super::login;
 use super::rows::Rows;
 use super::server_report::ServerReport;
-use super::settings::ConnectionSettings;
+use super::settings::{ChannelBinding, ConnectionSettings};
 use super::stream::Stream;
 use super::wire::FrameReader;
 use crate::interrupt::Interrupt;
@@ -59,13 +59,19 @@ impl Connection {
     /// Of the last host tried, by kind.
     pub fn open(settings: &ConnectionSettings, interrupt: &Interrupt) -> Result<Self, ConnectError> {
         let login = login::log_in(settings, interrupt)?;
+        let mut settings =
+            ConnectionSettings { hosts: vec![login.address.pin(&login.host)], ..settings.clone() };
+        let prefers_binding = settings.channel_binding == ChannelBinding::Prefer;
+        if prefers_binding && login.encryption.is_some() && login.channel_hash().is_err() {
+            // It cannot be had here. libpq, with which pg_dump connects, would try and fail.
+            settings.channel_binding = ChannelBinding::Disable;
+        }
         let cancel = CancelHandle(Arc::new(CancelTarget {
             address: login.address.clone(),
             encryption: login.encryption,
             process_id: login.process_id,
             secret_key: login.secret_key,
         }));
-        let settings = ConnectionSettings { hosts: vec![login.address.pin(&login.host)], ..settings.clone() };
         Ok(Self {
             _hangup: Hangup::register(interrupt, Arc::clone(login.stream.socket()), cancel.clone()),
             stream: login.stream,

@@ -5,8 +5,10 @@
 //! a password or a part of one: a misread string can put it anywhere.
 //! Rules: PostgreSQL manual, libpq, "Connection Strings", "Environment Variables".
 
+mod encryption;
 mod key_value;
 mod parameters;
+mod service;
 mod settle;
 mod url;
 
@@ -35,7 +37,7 @@ pub trait Surroundings {
 }
 
 /// Reads a URL (`postgres://`, `postgresql://`) or `key=value` string, fills the rest from
-/// `surroundings` (PG* variables, `.pgpass`) and libpq's defaults. An empty string means:
+/// `surroundings` (service file, PG* variables, `.pgpass`) and libpq's defaults. An empty string means:
 /// everything from the surroundings.
 ///
 /// In a URL, every valid `%XX` is decoded, in the password too: a password that holds the three

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 
 use super::settings::Host;
+use super::{reach, supabase};
 use crate::error::Error;
 
 /// A five-character SQLSTATE.
@@ -114,6 +115,8 @@ pub enum ConnectError {
     Unreachable {
         /// Where.
         host: Host,
+        /// Whether the host has IPv6 addresses and no other.
+        only_ipv6: bool,
         /// What the system said.
         source: io::Error,
     },
@@ -162,13 +165,13 @@ impl From<ConnectError> for Error {
     fn from(error: ConnectError) -> Self {
         match error {
             ConnectError::Interrupted => Self::interrupted(),
-            ConnectError::Unreachable { host, source } => unreachable_host(&host, source),
+            ConnectError::Unreachable { host, only_ipv6, source } => unreachable_host(&host, only_ipv6, source),
             ConnectError::Refused { host, user, database, source } => {
                 refused_login(&host, &user, &database, *source)
             }
             ConnectError::NoPassword { host, user } => {
                 Self::failed(format!("{host} asks for the password of role {user}, and none is known"))
-                    .hint("put the password into the URL, PGPASSWORD or a password file (~/.pgpass)")
+                    .hint("put the password into the URL, PGPASSWORD or a password file (~/.pgpass), or configure password_command")
             }
             ConnectError::Tls { host, reason } => {
                 Self::failed(format!("no secure connection to {host}")).why(reason).hint(
@@ -184,8 +187,23 @@ impl From<ConnectError> for Error {
     }
 }
 
-fn unreachable_host(host: &Host, source: io::Error) -> Error {
+fn unreachable_host(host: &Host, only_ipv6: bool, source: io::Error) -> Error {
     let base = Error::failed(format!("cannot connect to {host}"));
+    let project = supabase::project(host);
+    if let (Some(project), ErrorKind::TimedOut, true) = (project, source.kind(), only_ipv6) {
+        return base
+            .why("no answer in time over IPv6, and this host has no other address")
+            .hint(supabase::session_pooler(project))
+            .source(source);
+    }
+    if only_ipv6 && reach::has_no_way(&source) {
+        let base = base.why("it has an IPv6 address only, and this machine has no way to it over IPv6");
+        return match project {
+            Some(project) => base.hint(supabase::session_pooler(project)),
+            None => base.hint("give this machine IPv6, or name a host that has an IPv4 address"),
+        }
+        .source(source);
+    }
     let (why, hint) = match (source.kind(), host) {
         (ErrorKind::ConnectionRefused, _) => (
             "nothing listens there",
@@ -203,14 +221,19 @@ fn unreachable_host(host: &Host, source: io::Error) -> Error {
             "is the host up and the port open in every firewall? connect_timeout sets the limit",
         ),
         (ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable, _) => {
-            ("there is no way to this address", "check the network; some hosts have an IPv6 address only")
+            ("there is no way to this address", "check the network and its routes")
         }
         (ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset, _) => (
             "the server closed the connection during the login",
             "its log says why; a proxy in between may also have closed it",
         ),
         _ if source.raw_os_error().is_none() => {
-            return base.source(source).hint("check the spelling of the host name and the name server");
+            let base = base.hint("check the spelling of the host name and the name server");
+            return match project {
+                Some(project) => base.hint(supabase::session_pooler(project)),
+                None => base,
+            }
+            .source(source);
         }
         _ => return base.source(source).hint("check host and port"),
     };
@@ -220,6 +243,9 @@ fn unreachable_host(host: &Host, source: io::Error) -> Error {
 fn refused_login(host: &Host, user: &str, database: &str, source: ServerError) -> Error {
     let base = Error::failed(format!("{host} refused role {user} for database {database}"));
     let hint = match source.code.as_str() {
+        _ if supabase::is_pooler(host) && !user.contains('.') => format!(
+            "through Supabase's pooler the role is called {user}.PROJECT, with the project's reference"
+        ),
         "28P01" => format!("check the password of role {user}; in a URL, % begins an escape (write %25)"),
         "28000" if source.message.contains("no encryption") || source.message.contains("SSL off") => {
             "the server wants encryption: sslmode=require".to_owned()
@@ -251,5 +277,57 @@ impl From<QueryError> for Error {
             }
             other => Self::failed("the server could not be asked").source(other),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hints(host: &str, only_ipv6: bool, source: io::Error) -> String {
+        let host = Host::Tcp { host: host.to_owned(), address: None, port: 5432 };
+        let error = unreachable_host(&host, only_ipv6, source);
+        format!("{}|{}", error.reason().unwrap_or_default(), error.hints().join("|"))
+    }
+
+    #[test]
+    fn a_machine_without_ipv6_is_told_so_and_how_a_supabase_project_is_reached() {
+        use rustix::io::Errno;
+        for errno in [Errno::NETUNREACH, Errno::HOSTUNREACH, Errno::ADDRNOTAVAIL, Errno::AFNOSUPPORT] {
+            let source = || io::Error::from(errno);
+            let shown = hints("db.abcd.supabase.co", true, source());
+            for part in ["an IPv6 address only", "session pooler", "port 5432", "user postgres.abcd"] {
+                assert!(shown.contains(part), "{errno}: {shown}");
+            }
+            let shown = hints("db.example.com", true, source());
+            assert!(shown.contains("give this machine IPv6") && !shown.contains("supabase"), "{shown}");
+            let shown = hints("db.abcd.supabase.co", false, source());
+            assert!(!shown.contains("IPv6"), "{shown}");
+        }
+        assert!(hints("db.abcd.supabase.co", true, ErrorKind::TimedOut.into()).contains("postgres.abcd"));
+        assert!(!hints("db.abcd.supabase.co", false, ErrorKind::TimedOut.into()).contains("pooler"));
+        let unknown = || io::Error::other("no address associated with the name");
+        assert!(hints("db.abcd.supabase.co", false, unknown()).contains("session pooler"));
+        assert!(!hints("db.example.com", false, unknown()).contains("pooler"));
+    }
+
+    #[test]
+    fn a_role_without_a_project_is_explained_where_the_pooler_refuses_it() {
+        let refused = |host: &str, user: &str| {
+            let host = Host::Tcp { host: host.to_owned(), address: None, port: 5432 };
+            let source = ServerError {
+                severity: "FATAL".to_owned(),
+                code: SqlState(*b"XX000"),
+                message: "Tenant or user not found".to_owned(),
+                detail: None,
+                hint: None,
+                context: None,
+            };
+            refused_login(&host, user, "postgres", source).hints().join("|")
+        };
+        let pooler = "aws-0-eu-central-1.pooler.supabase.com";
+        assert!(refused(pooler, "postgres").contains("postgres.PROJECT"));
+        assert!(!refused(pooler, "postgres.abcd").contains("PROJECT"));
+        assert!(!refused("db.example.com", "postgres").contains("PROJECT"));
     }
 }

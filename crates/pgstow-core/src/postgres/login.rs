@@ -1,6 +1,7 @@
 //! From settings to a session: try hosts and addresses in order, encrypt, start up, authenticate.
 //! Flow: PostgreSQL manual, "Message Flow" (start-up, SSL session encryption).
 
+use std::cell::Cell;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,15 +17,13 @@ use super::server_report::ServerReport;
 use super::settings::{ConnectionSettings, Host, SslMode};
 use super::stream::Stream;
 use super::tls::{self, Encryption};
-use super::wire::{Frame, FrameReader, Piece};
+use super::wire::{FrameReader, Piece};
 use crate::interrupt::Interrupt;
 
 /// No honest message before the end of the login is longer.
 const LOGIN_MESSAGE_LIMIT_BYTES: usize = 1 << 20;
 /// The server cannot take connections now (it starts up or shuts down).
 const CANNOT_CONNECT_NOW: &str = "57P03";
-/// The server does not let this login in this way, for instance without encryption.
-const NOT_AUTHORIZED: &str = "28000";
 
 /// A session that is ready for its first query.
 pub(super) struct Login {
@@ -38,11 +37,19 @@ pub(super) struct Login {
     pub(super) secret_key: i32,
 }
 
+impl Login {
+    /// What ties a login to the TLS channel, or why nothing does.
+    pub(super) fn channel_hash(&self) -> Result<Vec<u8>, String> {
+        let certificate = self.stream.server_certificate();
+        tls::channel_hash(certificate.ok_or("the connection is not encrypted")?)
+    }
+}
+
 /// Logs in to the first host that answers.
 pub(super) fn log_in(settings: &ConnectionSettings, interrupt: &Interrupt) -> Result<Login, ConnectError> {
     let mut last = None;
     for host in &settings.hosts {
-        let attempt = Attempt { host, settings, interrupt };
+        let attempt = Attempt { host, settings, interrupt, only_ipv6: Cell::new(false) };
         match attempt.at_host() {
             Err(error) if goes_on(&error) => last = Some(error),
             outcome => return outcome,
@@ -75,6 +82,8 @@ struct Attempt<'a> {
     host: &'a Host,
     settings: &'a ConnectionSettings,
     interrupt: &'a Interrupt,
+    /// Whether the host has IPv6 addresses and no other.
+    only_ipv6: Cell<bool>,
 }
 
 impl Attempt<'_> {
@@ -82,9 +91,12 @@ impl Attempt<'_> {
         let deadline = self.deadline();
         let addresses =
             reach::resolve(self.host, deadline, self.interrupt).map_err(|error| self.unreachable(error))?;
+        self.only_ipv6.set(addresses.iter().all(Address::is_ipv6));
         let mut last = None;
         for address in addresses {
             match self.at_address(&address) {
+                // That there is no way to one address says less than what happened at another.
+                Err(error) if goes_on(&error) && last.is_some() && has_no_way(&error) => {}
                 Err(error) if goes_on(&error) => last = Some(error),
                 outcome => return outcome,
             }
@@ -101,14 +113,11 @@ impl Attempt<'_> {
         match mode {
             SslMode::Disable => self.once(address, Wish::Plain, &mut encrypted),
             SslMode::Allow => match self.once(address, Wish::Plain, &mut encrypted) {
-                Err(error) if is_not_authorized(&error) => self.once(address, Wish::Tls, &mut encrypted),
+                Err(error) if is_refused(&error) => self.once(address, Wish::Tls, &mut encrypted),
                 outcome => outcome,
             },
             SslMode::Prefer => match self.once(address, Wish::TlsIfOffered, &mut encrypted) {
-                Err(error)
-                    if matches!(error, ConnectError::Tls { .. })
-                        || encrypted && is_not_authorized(&error) =>
-                {
+                Err(error) if plain_may_help(&error, encrypted) => {
                     self.once(address, Wish::Plain, &mut encrypted).map_err(|second| match second {
                         ConnectError::Interrupted => second,
                         _ => error,
@@ -126,8 +135,8 @@ impl Attempt<'_> {
     /// after a failure, whether TLS was reached.
     fn once(&self, address: &Address, wish: Wish, encrypted: &mut bool) -> Result<Login, ConnectError> {
         let deadline = self.deadline();
-        let socket =
-            reach::connect(address, deadline, self.interrupt).map_err(|error| self.unreachable(error))?;
+        let socket = reach::connect(address, &self.settings.keepalives, deadline, self.interrupt)
+            .map_err(|error| self.unreachable(error))?;
         let socket = Arc::new(socket);
         let waker = Arc::clone(&socket);
         let _registration = self.interrupt.register(move || waker.shut_down());
@@ -165,7 +174,10 @@ impl Attempt<'_> {
         }
         let session = encryption.session().map_err(|error| refuse(error.to_string()))?;
         match stream.encrypt(session) {
-            Ok(()) => Ok(Some(encryption)),
+            Ok(()) => match encryption.check_identity() {
+                Ok(()) => Ok(Some(encryption)),
+                Err(reason) => Err(refuse(reason)),
+            },
             Err(_) if self.interrupt.is_triggered() => Err(ConnectError::Interrupted),
             Err(error) if error.kind() == ErrorKind::TimedOut => Err(self.unreachable(error)),
             Err(error) => Err(refuse(encryption.explain(&error))),
@@ -184,17 +196,25 @@ impl Attempt<'_> {
         let mut packet = BytesMut::new();
         frontend::startup_message(parameters, &mut packet)
             .map_err(|_| self.protocol("the role, database or an option holds a zero byte"))?;
-        login.stream.write_all(&packet).map_err(|error| self.unreachable(error))?;
+        login.stream.write_all(&packet).map_err(|error| self.broken(login, error))?;
         let mut authentication = Authentication {
             user: &self.settings.user,
             password: self.settings.password_for(self.host),
             channel_binding: self.settings.channel_binding,
-            certificate_hash: login.stream.server_certificate().and_then(tls::certificate_hash),
+            channel_hash: login.channel_hash(),
             scram: Scram::Unused,
         };
         let mut authenticated = false;
+        let mut heard = false;
         loop {
-            let frame = self.receive(login)?;
+            let frame = match login.reader.next(&mut login.stream) {
+                Ok(Piece::Frame(frame)) => frame,
+                Ok(Piece::Data(_)) => return Err(self.protocol("unexpected data while logging in")),
+                // With TLS 1.3 a server looks at the client's certificate after the handshake.
+                Err(error) if !heard => return Err(self.broken(login, error)),
+                Err(error) => return Err(self.lost(error)),
+            };
+            heard = true;
             let body = login.reader.body(&frame);
             match frame.tag {
                 b'R' if !authenticated => {
@@ -226,12 +246,21 @@ impl Attempt<'_> {
         }
     }
 
-    fn receive(&self, login: &mut Login) -> Result<Frame, ConnectError> {
-        match login.reader.next(&mut login.stream) {
-            Ok(Piece::Frame(frame)) => Ok(frame),
-            Ok(Piece::Data(_)) => Err(self.protocol("unexpected data while logging in")),
-            Err(error) if error.kind() == ErrorKind::InvalidData => Err(self.protocol(error.to_string())),
-            Err(error) => Err(self.unreachable(error)),
+    /// What a connection that broke before the server's first word means.
+    fn broken(&self, login: &Login, error: io::Error) -> ConnectError {
+        let explained = login.encryption.as_ref().and_then(|encryption| encryption.explain_loss(&error));
+        match explained {
+            Some(reason) if !self.interrupt.is_triggered() => {
+                ConnectError::Tls { host: self.host.clone(), reason }
+            }
+            _ => self.lost(error),
+        }
+    }
+
+    fn lost(&self, error: io::Error) -> ConnectError {
+        match error.kind() {
+            ErrorKind::InvalidData => self.protocol(error.to_string()),
+            _ => self.unreachable(error),
         }
     }
 
@@ -243,7 +272,7 @@ impl Attempt<'_> {
         if self.interrupt.is_triggered() {
             return ConnectError::Interrupted;
         }
-        ConnectError::Unreachable { host: self.host.clone(), source }
+        ConnectError::Unreachable { host: self.host.clone(), only_ipv6: self.only_ipv6.get(), source }
     }
 
     fn protocol(&self, reason: impl Into<String>) -> ConnectError {
@@ -272,6 +301,16 @@ impl Attempt<'_> {
     }
 }
 
-fn is_not_authorized(error: &ConnectError) -> bool {
-    matches!(error, ConnectError::Refused { source, .. } if source.code.as_str() == NOT_AUTHORIZED)
+/// As in libpq, whatever made the server refuse the login may hold for one way only.
+fn is_refused(error: &ConnectError) -> bool {
+    matches!(error, ConnectError::Refused { source, .. } if source.code.as_str() != CANNOT_CONNECT_NOW)
+}
+
+/// Whether `prefer` goes on without encryption: where none was reached, or the login was refused with it.
+fn plain_may_help(error: &ConnectError, encrypted: bool) -> bool {
+    if encrypted { is_refused(error) } else { matches!(error, ConnectError::Tls { .. }) }
+}
+
+fn has_no_way(error: &ConnectError) -> bool {
+    matches!(error, ConnectError::Unreachable { source, .. } if reach::has_no_way(source))
 }

@@ -22,6 +22,7 @@ mod server_report;
 pub mod session;
 pub mod settings;
 mod stream;
+pub mod supabase;
 mod tls;
 mod wire;
 

@@ -8,16 +8,12 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::RecvTimeoutError;
+use rustix::io::Errno;
+use rustix::net::sockopt;
 
-use super::settings::Host;
+use super::settings::{Host, Keepalives};
 use super::stream::Socket;
 use crate::interrupt::Interrupt;
-
-/// Silence on a connection after which the system asks the peer whether it is still there. Short
-/// enough for the address translators that forget idle connections after a few minutes.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
-const KEEPALIVE_PROBES: u32 = 6;
 
 /// One address of a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +33,11 @@ impl Address {
             }
             _ => host.clone(),
         }
+    }
+
+    /// Whether it is reached over IPv6.
+    pub(super) fn is_ipv6(&self) -> bool {
+        matches!(self, Self::Tcp(address) if address.is_ipv6())
     }
 
     /// Whether it is this machine's own.
@@ -77,16 +78,29 @@ pub(super) fn resolve(
     }
 }
 
+/// Whether the system says that nothing leads from this machine to an address, such as to one of
+/// IPv6 from a machine without it.
+pub(super) fn has_no_way(error: &io::Error) -> bool {
+    let unknown_family = Errno::AFNOSUPPORT.raw_os_error();
+    error.raw_os_error() == Some(unknown_family)
+        || matches!(
+            error.kind(),
+            ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable | ErrorKind::AddrNotAvailable
+        )
+}
+
 /// Connects to one address.
 ///
 /// # Errors
 /// The system's, or `TimedOut` at the deadline.
 pub(super) fn connect(
     address: &Address,
+    keepalives: &Keepalives,
     deadline: Option<Instant>,
     interrupt: &Interrupt,
 ) -> io::Result<Socket> {
     let address = address.clone();
+    let keepalives = *keepalives;
     apart(deadline, interrupt, move || match address {
         Address::Unix(path) => UnixStream::connect(path).map(Socket::Unix),
         Address::Tcp(address) => {
@@ -97,18 +111,24 @@ pub(super) fn connect(
                 }
                 None => TcpStream::connect(address)?,
             };
-            prepare(&socket)?;
+            prepare(&socket, &keepalives)?;
             Ok(Socket::Tcp(socket))
         }
     })
 }
 
-fn prepare(socket: &TcpStream) -> io::Result<()> {
+fn prepare(socket: &TcpStream, keepalives: &Keepalives) -> io::Result<()> {
     socket.set_nodelay(true)?;
-    rustix::net::sockopt::set_socket_keepalive(socket, true)?;
-    rustix::net::sockopt::set_tcp_keepidle(socket, KEEPALIVE_IDLE)?;
-    rustix::net::sockopt::set_tcp_keepintvl(socket, KEEPALIVE_INTERVAL)?;
-    rustix::net::sockopt::set_tcp_keepcnt(socket, KEEPALIVE_PROBES)?;
+    sockopt::set_socket_keepalive(socket, keepalives.enabled)?;
+    if keepalives.enabled {
+        keepalives.idle.map_or(Ok(()), |idle| sockopt::set_tcp_keepidle(socket, idle))?;
+        keepalives.interval.map_or(Ok(()), |interval| sockopt::set_tcp_keepintvl(socket, interval))?;
+        keepalives.probes.map_or(Ok(()), |probes| sockopt::set_tcp_keepcnt(socket, probes))?;
+    }
+    if let Some(limit) = keepalives.user_timeout {
+        let milliseconds = u32::try_from(limit.as_millis()).unwrap_or(u32::MAX);
+        sockopt::set_tcp_user_timeout(socket, milliseconds)?;
+    }
     Ok(())
 }
 
@@ -142,7 +162,48 @@ fn apart<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use super::*;
+
+    fn connected(keepalives: &Keepalives) -> TcpStream {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+        let address = Address::Tcp(listener.local_addr().expect("an address"));
+        match connect(&address, keepalives, None, &Interrupt::new()).expect("connected") {
+            Socket::Tcp(socket) => socket,
+            Socket::Unix(_) => panic!("not a Unix socket"),
+        }
+    }
+
+    #[test]
+    fn a_connection_carries_the_keepalives_that_were_asked_for() {
+        let asked = Keepalives {
+            enabled: true,
+            idle: Some(Duration::from_secs(7)),
+            interval: Some(Duration::from_secs(3)),
+            probes: Some(2),
+            user_timeout: Some(Duration::from_millis(12_345)),
+        };
+        let socket = connected(&asked);
+        assert!(sockopt::socket_keepalive(&socket).expect("an option"));
+        assert_eq!(sockopt::tcp_keepidle(&socket).ok(), asked.idle);
+        assert_eq!(sockopt::tcp_keepintvl(&socket).ok(), asked.interval);
+        assert_eq!(sockopt::tcp_keepcnt(&socket).ok(), asked.probes);
+        assert_eq!(sockopt::tcp_user_timeout(&socket).ok(), Some(12_345));
+    }
+
+    #[test]
+    fn keepalives_can_be_off_or_left_to_the_system() {
+        let bare = TcpListener::bind("127.0.0.1:0").expect("bound");
+        let left = Keepalives { idle: None, interval: None, probes: None, ..Keepalives::default() };
+        let socket = connected(&left);
+        assert!(sockopt::socket_keepalive(&socket).expect("an option"));
+        assert_eq!(sockopt::tcp_keepidle(&socket).ok(), sockopt::tcp_keepidle(&bare).ok());
+        assert_eq!(sockopt::tcp_keepcnt(&socket).ok(), sockopt::tcp_keepcnt(&bare).ok());
+        assert_eq!(sockopt::tcp_user_timeout(&socket).ok(), Some(0));
+        let off = connected(&Keepalives { enabled: false, ..Keepalives::default() });
+        assert!(!sockopt::socket_keepalive(&off).expect("an option"));
+    }
 
     #[test]
     fn sockets_and_loopback_are_this_machine_and_other_addresses_are_not() {

@@ -57,6 +57,56 @@ pub enum ChannelBinding {
     Require,
 }
 
+/// The client's own certificate, for servers that ask for one (`sslcert`, `sslkey`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// PEM file of the certificate and the intermediates that follow it. A file that does not
+    /// exist means none, as in libpq.
+    pub certificate: PathBuf,
+    /// File of its private key, open to its owner only.
+    pub key: PathBuf,
+}
+
+/// Whether a client certificate is sent (`sslcertmode`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CertificateMode {
+    /// Never.
+    Disable,
+    /// When the server asks for one and there is one.
+    #[default]
+    Allow,
+    /// Always: a server that does not ask is not talked to.
+    Require,
+}
+
+/// What the system does about a TCP connection on which nothing is heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keepalives {
+    /// Whether the system asks a silent peer if it is still there.
+    pub enabled: bool,
+    /// Silence before it first asks; `None` leaves it to the system, as do the other two.
+    pub idle: Option<Duration>,
+    /// Time between questions without an answer.
+    pub interval: Option<Duration>,
+    /// Unanswered questions after which the connection counts as lost.
+    pub probes: Option<u32>,
+    /// How long sent data may stay unacknowledged before the connection counts as lost.
+    pub user_timeout: Option<Duration>,
+}
+
+impl Default for Keepalives {
+    /// Short enough for the address translators that forget idle connections after a few minutes.
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            idle: Some(Duration::from_secs(60)),
+            interval: Some(Duration::from_secs(15)),
+            probes: Some(6),
+            user_timeout: None,
+        }
+    }
+}
+
 /// One place to try.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Host {
@@ -103,10 +153,18 @@ pub struct ConnectionSettings {
     pub ssl_mode: SslMode,
     /// File of trusted roots; may hold several certificates. `system` means the system's.
     pub ssl_root_cert: Option<PathBuf>,
+    /// The client's certificate, if it has one.
+    pub ssl_client: Option<ClientCertificate>,
+    /// Whether it is sent.
+    pub ssl_cert_mode: CertificateMode,
+    /// Whether the server is told which host is meant (`sslsni`).
+    pub ssl_server_name: bool,
     /// Whether SCRAM is bound to the TLS channel.
     pub channel_binding: ChannelBinding,
     /// Limit for connecting and logging in to one address of a host.
     pub connect_timeout: Option<Duration>,
+    /// How a dead TCP connection is noticed.
+    pub keepalives: Keepalives,
     /// `application_name`.
     pub application_name: String,
     /// `options` of the start-up packet, if given.
@@ -148,8 +206,12 @@ impl ConnectionSettings {
             database: database.into(),
             ssl_mode: SslMode::default(),
             ssl_root_cert: None,
+            ssl_client: None,
+            ssl_cert_mode: CertificateMode::default(),
+            ssl_server_name: true,
             channel_binding: ChannelBinding::default(),
             connect_timeout: None,
+            keepalives: Keepalives::default(),
             application_name: "pgstow".to_owned(),
             options: None,
             pass_entries: Vec::new(),

@@ -101,13 +101,17 @@ fn content(repository: &str, environments: &[(String, &str)]) -> String {
 const EXAMPLES: &str = "
 # Other ways to say where a database is:
 # [env.staging]
-# env_file = \".env.staging\"          # DATABASE_URL, or DB_HOST, DB_PORT, DB_USER, DB_PASSWORD, DB_NAME
+# env_file = \".env.staging\"          # DATABASE_URL, or DB_HOST, DB_PORT, DB_USER, DB_PASSWORD, DB_NAME;
+#                                     # for Supabase DB_PROJECT_REF and DB_PASSWORD are enough
 # [env.dev]
 # host = \"localhost\"
 # port = 5432
 # user = \"postgres\"
 # database = \"app\"
 # password_file = \"/run/secrets/db\"   # the password and nothing else
+# password_command = \"pass show app\"  # or a command that prints it
+# [env.reports]
+# service = \"reports\"                 # a section of ~/.pg_service.conf
 #
 # More keys of an environment:
 # protected = true                    # its name must be typed before anything in it is replaced

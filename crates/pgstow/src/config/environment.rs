@@ -1,17 +1,19 @@
 //! An environment: a named database, and how to reach it.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use pgstow_core::interrupt::Interrupt;
 use pgstow_core::postgres::ConnectionSettings;
-use pgstow_core::postgres::conninfo;
+use pgstow_core::postgres::conninfo::{self, Surroundings};
 use pgstow_core::postgres::settings::Secret;
 use pgstow_core::repository::format::id::EnvironmentName;
 use pgstow_core::{Error, ErrorKind, Result};
 
+use super::env_file::EnvFile;
 use super::file::EnvironmentSection;
-use super::variables::{Variables, read_dotenv};
+use super::password;
+use super::variables::Variables;
 use crate::process::Process;
 
 /// A named database to back up or restore into.
@@ -55,16 +57,20 @@ impl Environment {
         folder: &Path,
     ) -> Result<Self> {
         let usage = |message: String| Error::new(ErrorKind::Usage, format!("env.{name}: {message}"));
-        let parts = section.host.is_some() || section.database.is_some() || section.user.is_some();
-        let ways = [section.url.is_some(), section.env_file.is_some(), parts || section.port.is_some()];
+        let parts = [&section.host, &section.database, &section.user, &section.service];
+        let parts = parts.iter().any(|part| part.is_some()) || section.port.is_some();
+        let ways = [section.url.is_some(), section.env_file.is_some(), parts];
         match ways.iter().filter(|given| **given).count() {
             0 => return Err(usage("nothing says where the database is".into()).hint(WAYS)),
             1 => {}
             _ => return Err(usage("several keys say where the database is".into()).hint(WAYS)),
         }
-        let whole = section.url.is_some() || section.env_file.is_some();
-        if whole && (section.sslmode.is_some() || section.sslrootcert.is_some()) {
-            return Err(usage("sslmode and sslrootcert go with host".into()).hint("put them into the URL"));
+        if let (Some(_), Some(key)) = (&section.url, encryption_key(&section)) {
+            return Err(usage(format!("{key} does not go with url")).hint("put it into the URL"));
+        }
+        if section.password_file.is_some() && section.password_command.is_some() {
+            return Err(usage("password_file and password_command both give the password".into())
+                .hint("keep one of them"));
         }
         if section.jobs.is_some_and(|jobs| !(1..=64).contains(&jobs)) {
             return Err(usage("jobs must be from 1 to 64".into()));
@@ -91,7 +97,27 @@ impl Environment {
         Ok(Some(folder.join(variables.expand(pg_dump, &self.key("pg_dump"))?)))
     }
 
-    /// How to connect.
+    /// How to connect; `password_command` is run for it.
+    ///
+    /// # Errors
+    /// As [`Environment::connection`]; a command that fails or takes too long; interrupted.
+    pub(crate) fn connection_with_password(
+        &self,
+        variables: &Variables,
+        process: &Process,
+        interrupt: &Interrupt,
+    ) -> Result<ConnectionSettings> {
+        let mut settings = self.connection(variables, process)?;
+        if let Origin::Section(section, folder) = &self.origin
+            && let Some(command) = &section.password_command
+        {
+            let password = password::from_command(command, folder, variables, interrupt);
+            settings.password = Some(password.map_err(|error| error.context(self.key("password_command")))?);
+        }
+        Ok(settings)
+    }
+
+    /// How to connect, as far as it can be said without running anything.
     ///
     /// # Errors
     /// Usage: an unset variable, an unreadable file, a wrong connection string.
@@ -121,95 +147,107 @@ impl Environment {
         let named = |error: Error| error.context(&self.name);
         let mut settings = if let Some(url) = &section.url {
             conninfo::parse(&expand(url, "url")?, process).map_err(named)?
-        } else if let Some(file) = &section.env_file {
-            let path = folder.join(expand(file, "env_file")?);
-            self.read_env_file(&path, process)?
         } else {
-            let mut parts = Parts::default();
-            let port = section.port.map(|port| port.to_string());
-            let sources = [
-                ("host", "host", section.host.as_deref()),
-                ("port", "port", port.as_deref()),
-                ("user", "user", section.user.as_deref()),
-                ("dbname", "database", section.database.as_deref()),
-                ("sslmode", "sslmode", section.sslmode.as_deref()),
-                ("sslrootcert", "sslrootcert", section.sslrootcert.as_deref()),
-            ];
-            for (parameter, key, value) in sources {
-                if let Some(value) = value {
-                    parts.add(parameter, &expand(value, key)?);
+            let (mut parts, password) = match &section.env_file {
+                Some(file) => {
+                    self.parts_of_file(&folder.join(expand(file, "env_file")?), section, process)?
                 }
-            }
-            conninfo::parse(&parts.0, process).map_err(named)?
+                None => (Parts::default(), None),
+            };
+            self.add_parts(section, folder, variables, &mut parts)?;
+            let settings = conninfo::parse(&parts.0, process).map_err(named)?;
+            ConnectionSettings { password: password.or(settings.password), ..settings }
         };
         if let Some(file) = &section.password_file {
             let path = folder.join(expand(file, "password_file")?);
-            settings.password = Some(self.read_password(&path, &mut settings.notes)?);
+            let password = password::from_file(&path, &mut settings.notes);
+            settings.password = Some(password.map_err(|error| error.context(self.key("password_file")))?);
         }
         Ok(settings)
     }
 
-    /// `DATABASE_URL_<ENV>`, else `DATABASE_URL`, else the keys `DB_HOST` and so on.
-    fn read_env_file(&self, path: &Path, process: &Process) -> Result<ConnectionSettings> {
-        let usage = |message: String| Error::new(ErrorKind::Usage, message).context(self.key("env_file"));
-        let values = read_dotenv(path)
-            .map_err(|error| error.context(self.key("env_file")))?
-            .ok_or_else(|| usage(format!("{} does not exist", path.display())))?;
-        let get = |name: &str| values.get(name).map(String::as_str).filter(|value| !value.is_empty());
-        let own = format!("DATABASE_URL_{}", self.name.as_str().to_uppercase().replace(['-', '.'], "_"));
-        if let Some(url) = get(&own).or_else(|| get("DATABASE_URL")) {
-            return conninfo::parse(url, process).map_err(|error| error.context(&self.name));
-        }
-        let Some(host) = get("DB_HOST") else {
-            let error = usage(format!("{} says nothing of where the database is", path.display()));
-            return Err(match get("DB_PROJECT_REF") {
-                Some(_) => error
-                    .why("DB_PROJECT_REF alone is not supported by this version")
-                    .hint("add DB_HOST, DB_PORT, DB_USER and DB_NAME to the file"),
-                None => error
-                    .hint("put DATABASE_URL, or DB_HOST, DB_USER, DB_PASSWORD and DB_NAME, into the file"),
-            });
-        };
-        let mut parts = Parts::default();
-        parts.add("host", host);
-        for (parameter, name) in [("port", "DB_PORT"), ("user", "DB_USER"), ("dbname", "DB_NAME")] {
-            if let Some(value) = get(name) {
-                parts.add(parameter, value);
+    fn parts_of_file(
+        &self,
+        path: &Path,
+        section: &EnvironmentSection,
+        process: &Process,
+    ) -> Result<(Parts, Option<Secret>)> {
+        let named = |error: Error| error.context(self.key("env_file"));
+        let file = EnvFile::read(path).map_err(named)?;
+        match (file.url(self.name.as_str()), encryption_key(section)) {
+            (Some(_), Some(key)) => {
+                Err(named(file.refusal(format!("it holds a URL, and {key} is no part of it")))
+                    .hint(format!("put {key} into the URL")))
+            }
+            (Some(url), None) => Ok((Parts(url.to_owned()), None)),
+            (None, _) => {
+                let has_mode = section.sslmode.is_some() || process.variable("PGSSLMODE").is_some();
+                file.parts(has_mode).map_err(named)
             }
         }
-        let mut settings = conninfo::parse(&parts.0, process).map_err(|error| error.context(&self.name))?;
-        if let Some(password) = get("DB_PASSWORD") {
-            settings.password = Some(Secret::new(password));
-        }
-        Ok(settings)
     }
 
-    fn read_password(&self, path: &Path, notes: &mut Vec<String>) -> Result<Secret> {
-        let failed = || Error::new(ErrorKind::Usage, format!("cannot read {}", path.display()));
-        let failed = || failed().context(self.key("password_file"));
-        let content = std::fs::read_to_string(path).map_err(|error| failed().source(error))?;
-        let mode = std::fs::metadata(path).map_err(|error| failed().source(error))?.permissions().mode();
-        if mode & 0o077 != 0 {
-            // Container platforms mount secrets like this, so it cannot be an error.
-            notes.push(format!("{} can be read by others; chmod 600 protects it", path.display()));
+    fn add_parts(
+        &self,
+        section: &EnvironmentSection,
+        folder: &Path,
+        variables: &Variables,
+        parts: &mut Parts,
+    ) -> Result<()> {
+        let port = section.port.map(|port| port.to_string());
+        let sources = [
+            ("service", "service", section.service.as_deref()),
+            ("host", "host", section.host.as_deref()),
+            ("port", "port", port.as_deref()),
+            ("user", "user", section.user.as_deref()),
+            ("dbname", "database", section.database.as_deref()),
+            ("sslmode", "sslmode", section.sslmode.as_deref()),
+            ("channel_binding", "channel_binding", section.channel_binding.as_deref()),
+        ];
+        for (parameter, key, value) in sources {
+            if let Some(value) = value {
+                parts.add(parameter, &variables.expand(value, &self.key(key))?);
+            }
         }
-        let password = content.strip_suffix('\n').unwrap_or(&content);
-        let password = password.strip_suffix('\r').unwrap_or(password);
-        if password.is_empty() || password.contains('\n') {
-            return Err(failed().why("it must hold the password in one line and nothing else"));
+        let files = [
+            ("sslrootcert", section.sslrootcert.as_deref()),
+            ("sslcert", section.sslcert.as_deref()),
+            ("sslkey", section.sslkey.as_deref()),
+        ];
+        for (key, value) in files {
+            let Some(value) = value else { continue };
+            let value = variables.expand(value, &self.key(key))?;
+            let is_name = key == "sslrootcert" && value == SYSTEM_ROOTS;
+            let path = if is_name { value } else { folder.join(value).to_string_lossy().into_owned() };
+            parts.add(key, &path);
         }
-        Ok(Secret::new(password))
+        Ok(())
     }
 }
 
-const WAYS: &str = "give one of: url; env_file; host with port, user and database";
+/// Stands for the system's trusted roots, not for a file.
+const SYSTEM_ROOTS: &str = "system";
+
+/// The first key of a section that belongs into a URL where there is one.
+fn encryption_key(section: &EnvironmentSection) -> Option<&'static str> {
+    let keys = [
+        ("sslmode", &section.sslmode),
+        ("sslrootcert", &section.sslrootcert),
+        ("sslcert", &section.sslcert),
+        ("sslkey", &section.sslkey),
+        ("channel_binding", &section.channel_binding),
+    ];
+    keys.iter().find(|(_, value)| value.is_some()).map(|(key, _)| *key)
+}
+
+const WAYS: &str = "give one of: url; env_file; host with port, user and database; service";
 
 /// A `key=value` connection string in the making.
 #[derive(Default)]
-struct Parts(String);
+pub(super) struct Parts(String);
 
 impl Parts {
-    fn add(&mut self, parameter: &str, value: &str) {
+    pub(super) fn add(&mut self, parameter: &str, value: &str) {
         let quoted = value.replace('\\', "\\\\").replace('\'', "\\'");
         self.0.push_str(&format!("{parameter}='{quoted}' "));
     }

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use pgstow_core::postgres::settings::Host;
+use pgstow_core::postgres::settings::{ChannelBinding, Host, SslMode};
 use tempfile::TempDir;
 
 use super::*;
@@ -115,16 +115,192 @@ fn what_is_missing_is_named() {
     }
 }
 
+/// The connection of environment `prod` whose env file holds these lines.
+fn connect_with_keys(keys: &str, variables: &[(&str, &str)]) -> Result<ConnectionSettings> {
+    let config = "[env.prod]\nenv_file = '.env.backup'\n";
+    connect(&[("pgstow.toml", config), (".env.backup", keys)], variables).1
+}
+
 #[test]
-fn a_project_reference_alone_is_refused_with_what_to_add() {
-    let files = [
-        ("pgstow.toml", "[env.prod]\nenv_file = 'vars'"),
-        ("vars", "DB_PROJECT_REF=abcd\nDB_PASSWORD=hunter2\n"),
+fn a_supabase_project_is_reached_by_its_reference_directly_or_through_its_pooler() {
+    let pooler = "aws-0-eu-central-1.pooler.supabase.com";
+    let direct = "db.abcd1234.supabase.co";
+    let through = |rest: &str| format!("DB_PROJECT_REF=abcd1234\nDB_HOST={pooler}\n{rest}");
+    let cases = [
+        ("DB_PROJECT_REF=abcd1234".to_owned(), direct, 5432, "postgres", "postgres"),
+        ("DB_HOST=\nDB_PROJECT_REF=abcd1234\nDB_USER=eve".to_owned(), direct, 5432, "eve", "postgres"),
+        (through(""), pooler, 5432, "postgres.abcd1234", "postgres"),
+        (through("DB_USER=reader\nDB_NAME=app\nDB_PORT=6000"), pooler, 6000, "reader.abcd1234", "app"),
+        (through("DB_USER=postgres.abcd1234"), pooler, 5432, "postgres.abcd1234", "postgres"),
+        (format!("DB_HOST={pooler}\nDB_USER=postgres.xyz"), pooler, 5432, "postgres.xyz", "postgres"),
+        (format!("DB_HOST={direct}"), direct, 5432, "postgres", "postgres"),
+        (
+            "DB_HOST=db.example.org\nDB_PROJECT_REF=abcd1234".to_owned(),
+            "db.example.org",
+            5432,
+            "postgres",
+            "postgres",
+        ),
     ];
-    let (_folder, settings) = connect(&files, &[]);
-    let error = settings.err().unwrap();
-    assert!(error.reason().unwrap().contains("DB_PROJECT_REF"), "{error:?}");
+    for (keys, host, port, user, database) in cases {
+        let keys = format!("{keys}\nDB_PASSWORD='p@ss/w:rd#%41'\n");
+        // What Supabase leaves no choice about is not taken from the variables.
+        let variables = [("PGPORT", "7000"), ("PGUSER", "other"), ("PGDATABASE", "other")];
+        let settings = connect_with_keys(&keys, &variables).unwrap();
+        assert_eq!(tcp(&settings), (host, port), "{keys}");
+        assert_eq!((settings.user.as_str(), settings.database.as_str()), (user, database), "{keys}");
+        assert_eq!(password(&settings), Some("p@ss/w:rd#%41"));
+        assert_eq!(settings.ssl_mode, SslMode::Require, "{keys}");
+    }
+}
+
+#[test]
+fn a_host_that_is_not_supabases_takes_the_usual_defaults() {
+    let variables = [("PGUSER", "eve"), ("PGDATABASE", "shop"), ("PGPORT", "7000")];
+    let settings = connect_with_keys("DB_HOST=db.example.org\nDB_PASSWORD=x\n", &variables).unwrap();
+    assert_eq!(tcp(&settings), ("db.example.org", 7000));
+    assert_eq!((settings.user.as_str(), settings.database.as_str()), ("eve", "shop"));
+    assert_eq!(settings.ssl_mode, SslMode::Prefer);
+}
+
+#[test]
+fn encryption_of_a_supabase_project_can_be_chosen_otherwise() {
+    let keys = "DB_PROJECT_REF=abcd\nDB_PASSWORD=x\n";
+    let settings = connect_with_keys(keys, &[("PGSSLMODE", "prefer")]).unwrap();
+    assert_eq!(settings.ssl_mode, SslMode::Prefer);
+    let file = "[env.prod]\nenv_file = 'keys'\nsslmode = 'verify-full'\nsslrootcert = 'supabase.crt'\n";
+    let (folder, settings) = connect(&[("pgstow.toml", file), ("keys", keys)], &[]);
+    let settings = settings.unwrap();
+    assert_eq!(settings.ssl_mode, SslMode::VerifyFull);
+    assert_eq!(settings.ssl_root_cert, Some(folder.path().join("supabase.crt")));
+    let url = "DATABASE_URL=postgres://u:hunter2@h/d";
+    let (_folder, refused) = connect(&[("pgstow.toml", file), ("keys", url)], &[]);
+    let error = refused.err().unwrap();
+    assert!(error.message().starts_with("env.prod.env_file: "), "{error:?}");
+    assert!(error.hints()[0].contains("into the URL"), "{error:?}");
     assert!(!format!("{error:?}").contains("hunter2"));
+}
+
+#[test]
+fn wrong_keys_of_an_env_file_are_named_without_their_values() {
+    for (keys, part) in [
+        ("DB_PROJECT_REF=https://hunter2.supabase.co\n", "DB_PROJECT_REF"),
+        ("DB_HOST='db.${hunter2}.supabase.co'\n", "nothing in such files is replaced"),
+        ("DB_PASSWORD=hunter2\n", "says nothing of where the database is"),
+        ("DB_HOST=h\nDB_PORT=hunter2\n", "port"),
+    ] {
+        let error = connect_with_keys(keys, &[]).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Usage);
+        let shown = format!("{error:?}");
+        assert!(shown.contains(part) && !shown.contains("hunter2"), "{keys}: {shown}");
+    }
+}
+
+#[test]
+fn a_service_and_a_client_certificate_are_keys_of_an_environment() {
+    let services = "[shop]\nhost=db.example\nuser=bob\ndbname=shop\n";
+    let file = "[env.prod]\nservice = 'shop'\nuser = 'eve'\nsslmode = 'verify-full'\nsslrootcert = 'system'\n\
+                sslcert = 'own.crt'\nsslkey = '/keys/own.key'\nchannel_binding = 'require'\n";
+    let folder = tempfile::tempdir().unwrap();
+    for (name, content) in [("pgstow.toml", file), ("services", services), ("own.crt", "")] {
+        std::fs::write(folder.path().join(name), content).unwrap();
+    }
+    let path = folder.path().join("services").display().to_string();
+    let process = Process::with_variables(&[("PGSERVICEFILE", &path)]);
+    let config = Config::load(None, folder.path(), &process).ok().unwrap();
+    let settings = config.environment(None).unwrap().connection(&config.variables, &process).unwrap();
+    assert_eq!((tcp(&settings), settings.user.as_str()), (("db.example", 5432), "eve"));
+    assert_eq!((settings.database.as_str(), settings.channel_binding), ("shop", ChannelBinding::Require));
+    assert_eq!(settings.ssl_root_cert.as_deref(), Some(Path::new("system")));
+    let client = settings.ssl_client.unwrap();
+    assert_eq!((client.certificate, client.key), (folder.path().join("own.crt"), "/keys/own.key".into()));
+}
+
+/// The password of environment `prod` with this `password_command`, as commands connect.
+fn run_command(command: &str, files: &[(&str, &str)], variables: &[(&str, &str)]) -> Result<Option<String>> {
+    let file = format!("[env.prod]\nhost = 'db'\npassword_command = '''{command}'''\n");
+    let folder = tempfile::tempdir().unwrap();
+    for (name, content) in files.iter().chain(&[("pgstow.toml", file.as_str())]) {
+        std::fs::write(folder.path().join(name), content).unwrap();
+    }
+    let process = Process::with_variables(variables);
+    let config = Config::load(None, folder.path(), &process)?;
+    let environment = config.environment(Some("prod"))?;
+    // Saying how to connect runs nothing.
+    assert!(environment.connection(&config.variables, &process)?.password.is_none());
+    let settings = environment.connection_with_password(&config.variables, &process, &Interrupt::new())?;
+    Ok(password(&settings).map(str::to_owned))
+}
+
+#[test]
+fn the_first_line_that_a_command_prints_is_the_password() {
+    let any = "p@ss 'w\"rd' $x %41 \\ é";
+    let files = [("secret", any), (".env", "FROM_FILE=filed\n")];
+    for (command, expected) in [
+        ("cat secret", any),
+        (r"printf 'one\ntwo\n'", "one"),
+        (r"printf 'one\r\n'", "one"),
+        ("printf ' blanks '", " blanks "),
+        ("echo complaint >&2; echo fine", "fine"),
+        ("echo $FROM_FILE", "filed"),
+        ("echo ${FROM_PROCESS}", "processed"),
+        (r#"read line; echo "nothing:$line""#, "nothing:"),
+        ("echo first; head -c 1000000 /dev/zero", "first"),
+        ("sleep 20 >/dev/null 2>&1 & echo left", "left"),
+    ] {
+        let found = run_command(command, &files, &[("FROM_PROCESS", "processed")]);
+        assert_eq!(found.unwrap().as_deref(), Some(expected), "{command}");
+    }
+}
+
+#[test]
+fn a_command_that_fails_is_quoted_in_its_complaint_and_never_in_its_output() {
+    for (command, parts) in [
+        ("echo hunter2; echo 'no such entry' >&2; exit 3", vec!["exit status: 3", "no such entry"]),
+        ("echo hunter2; kill -9 $$", vec!["signal: 9"]),
+        ("true", vec!["gave no password", "printed nothing"]),
+        ("echo; echo hunter2", vec!["is empty"]),
+        (r"printf 'hunter2\377\n'", vec!["not UTF-8"]),
+        (r"printf 'hunter2\000\n'", vec!["zero byte"]),
+    ] {
+        let error = run_command(command, &[], &[]).err().unwrap();
+        assert!(error.message().starts_with("env.prod.password_command: "), "{error:?}");
+        let shown = format!("{error:?}");
+        for part in parts {
+            assert!(shown.contains(part), "{command}: {part} is missing in {shown}");
+        }
+        assert!(!shown.contains("hunter2"), "{command}: {shown}");
+    }
+}
+
+/// Polls until it holds; a test that waits in vain fails.
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(std::time::Instant::now() < deadline, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn an_interrupt_ends_a_command_and_what_it_started() {
+    let folder = tempfile::tempdir().unwrap();
+    let mark = folder.path().join("mark");
+    let command = format!("sleep 1000 & echo $! > {0}.new; mv {0}.new {0}; wait", mark.display());
+    let interrupt = Interrupt::new();
+    let outcome = std::thread::spawn({
+        let (interrupt, folder) = (interrupt.clone(), folder.path().to_owned());
+        move || password::from_command(&command, &folder, &Variables::default(), &interrupt)
+    });
+    until("the command began", || mark.exists());
+    interrupt.trigger();
+    let error = outcome.join().unwrap().err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Interrupted);
+    let started: i32 = std::fs::read_to_string(&mark).unwrap().trim().parse().unwrap();
+    until("what the command started has ended", || {
+        let state = std::fs::read_to_string(format!("/proc/{started}/stat")).unwrap_or_default();
+        state.rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with('Z'))
+    });
 }
 
 #[test]

@@ -48,12 +48,22 @@ pub(crate) struct EnvironmentSection {
     pub(crate) user: Option<String>,
     /// Database.
     pub(crate) database: Option<String>,
+    /// Section of a service file that says what the other keys leave out.
+    pub(crate) service: Option<String>,
     /// `sslmode`.
     pub(crate) sslmode: Option<String>,
-    /// `sslrootcert`.
+    /// `system`, or a file of trusted roots, relative to this file.
     pub(crate) sslrootcert: Option<String>,
+    /// The client's certificate, relative to this file.
+    pub(crate) sslcert: Option<String>,
+    /// Its private key, relative to this file.
+    pub(crate) sslkey: Option<String>,
+    /// `channel_binding`.
+    pub(crate) channel_binding: Option<String>,
     /// A file that holds the password and nothing else, relative to this file.
     pub(crate) password_file: Option<String>,
+    /// A shell command that prints the password.
+    pub(crate) password_command: Option<String>,
     /// Its name must be typed before anything destructive.
     pub(crate) protected: bool,
     /// Parallel sessions.
@@ -91,16 +101,21 @@ const ENVIRONMENT: Keys = Keys {
         "port",
         "user",
         "database",
+        "service",
         "sslmode",
         "sslrootcert",
+        "sslcert",
+        "sslkey",
+        "channel_binding",
         "password_file",
+        "password_command",
         "protected",
         "jobs",
         "pg_dump",
         "lock_timeout",
         "full_every",
     ],
-    later: &["retention", "grant_to", "password_command", "check", "auth_users", "role_map", "schedule"],
+    later: &["retention", "grant_to", "check", "auth_users", "role_map", "schedule"],
 };
 
 /// Reads the file's text; `name` is how errors call it.
@@ -267,6 +282,7 @@ mod tests {
             "[env]\na = 'secret'",
             "[env.a]\nport = 'secret'",
             "[env.a]\nprotected = 'secret'",
+            "[env.a]\npassword_command = ['secret']",
             "[env.a]\nfull_every = 'secret'",
         ] {
             let (message, hints) = refused(text);

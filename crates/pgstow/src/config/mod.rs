@@ -4,8 +4,10 @@
 //! Parent folders are not searched: a backup tool must not pick up a stranger's file.
 
 mod dotenv;
+mod env_file;
 mod environment;
 mod file;
+mod password;
 mod suggest;
 mod variables;
 

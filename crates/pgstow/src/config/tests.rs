@@ -98,6 +98,13 @@ fn wrong_environments_are_refused_by_name() {
         ("[env.a]\nurl = 'x'\nhost = 'h'", "env.a: several keys", "give one of"),
         ("[env.a]\nurl = 'x'\nenv_file = 'y'", "env.a: several keys", "give one of"),
         ("[env.a]\nurl = 'x'\nsslmode = 'require'", "env.a: sslmode", "into the URL"),
+        ("[env.a]\nurl = 'x'\nsslcert = 'c'", "env.a: sslcert", "into the URL"),
+        ("[env.a]\nservice = 's'\nurl = 'x'", "env.a: several keys", "service"),
+        (
+            "[env.a]\nhost = 'h'\npassword_file = 'f'\npassword_command = 'c'",
+            "env.a: password_file and",
+            "one of them",
+        ),
         ("[env.a]\nurl = 'x'\njobs = 65", "env.a: jobs must be from 1 to 64", ""),
         ("[env.a]\nurl = 'x'\nlock_timeout = '5 bananas'", "env.a: lock_timeout", ""),
         ("[env.a]\nurl = 'x'\nlock_timeout = '0s'", "env.a: lock_timeout", ""),

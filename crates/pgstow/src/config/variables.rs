@@ -35,6 +35,11 @@ impl Variables {
         self.values.iter().filter(|(_, value)| !value.is_empty()).map(|(name, _)| name.as_str())
     }
 
+    /// All of them.
+    pub(crate) fn values(&self) -> &BTreeMap<String, String> {
+        &self.values
+    }
+
     /// Replaces every `${NAME}` in `text`; `$${` stands for `${`. Any other `$` is itself. `key` is
     /// how errors call the text.
     ///

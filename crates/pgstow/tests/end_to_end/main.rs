@@ -6,6 +6,7 @@ mod support;
 mod bad_input;
 mod balance;
 mod concurrent_ddl;
+mod connections;
 mod ground;
 mod incremental;
 mod interrupt;

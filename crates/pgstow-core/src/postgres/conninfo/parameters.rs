@@ -18,9 +18,8 @@ pub(super) enum Treatment {
     Foreign,
 }
 
-const NO_CLIENT_CERTIFICATE: &str = "client certificates are not supported: log in with a password; the certificate that verifies the server \
-     goes into sslrootcert";
-const NO_SERVICE_FILE: &str = "service files are not supported: write host, port, user and dbname here";
+const NO_KEY_PASSWORD: &str = "encrypted private keys are not supported: `openssl pkey -in encrypted.key -out plain.key` writes a plain one, \
+     for sslkey";
 const NO_REVOCATION: &str = "revocation lists are not supported: leave it out to connect without";
 const NO_RESTRICTION: &str = "this restriction is not supported: leave it out to connect without";
 
@@ -46,23 +45,23 @@ const KNOWN: &[(&str, Treatment)] = &[
     ("schema", Treatment::Used),
     ("ssl", Treatment::Used),
     ("client_encoding", Treatment::Harmless),
-    ("keepalives", Treatment::Harmless),
-    ("keepalives_idle", Treatment::Harmless),
-    ("keepalives_interval", Treatment::Harmless),
-    ("keepalives_count", Treatment::Harmless),
-    ("tcp_user_timeout", Treatment::Harmless),
+    ("keepalives", Treatment::Used),
+    ("keepalives_idle", Treatment::Used),
+    ("keepalives_interval", Treatment::Used),
+    ("keepalives_count", Treatment::Used),
+    ("tcp_user_timeout", Treatment::Used),
     ("sslcompression", Treatment::Harmless),
-    ("sslsni", Treatment::Harmless),
-    ("sslcertmode", Treatment::Harmless),
+    ("sslsni", Treatment::Used),
+    ("sslcertmode", Treatment::Used),
     ("krbsrvname", Treatment::Harmless),
     ("gsslib", Treatment::Harmless),
     ("gssdelegation", Treatment::Harmless),
     ("load_balance_hosts", Treatment::Harmless),
     ("min_protocol_version", Treatment::Harmless),
     ("max_protocol_version", Treatment::Harmless),
-    ("sslcert", Treatment::Refused(NO_CLIENT_CERTIFICATE)),
-    ("sslkey", Treatment::Refused(NO_CLIENT_CERTIFICATE)),
-    ("sslpassword", Treatment::Refused(NO_CLIENT_CERTIFICATE)),
+    ("sslcert", Treatment::Used),
+    ("sslkey", Treatment::Used),
+    ("sslpassword", Treatment::Refused(NO_KEY_PASSWORD)),
     ("sslcrl", Treatment::Refused(NO_REVOCATION)),
     ("sslcrldir", Treatment::Refused(NO_REVOCATION)),
     ("requirepeer", Treatment::Refused(NO_RESTRICTION)),
@@ -70,8 +69,8 @@ const KNOWN: &[(&str, Treatment)] = &[
     ("ssl_min_protocol_version", Treatment::Refused(NO_RESTRICTION)),
     ("ssl_max_protocol_version", Treatment::Refused(NO_RESTRICTION)),
     ("replication", Treatment::Refused("backups need an ordinary session: leave it out")),
-    ("service", Treatment::Refused(NO_SERVICE_FILE)),
-    ("servicefile", Treatment::Refused(NO_SERVICE_FILE)),
+    ("service", Treatment::Used),
+    ("servicefile", Treatment::Used),
     ("connection_limit", Treatment::Foreign),
     ("pgbouncer", Treatment::Foreign),
     ("pool_timeout", Treatment::Foreign),
@@ -102,12 +101,24 @@ pub(super) const VARIABLES: &[(&str, &str)] = &[
     ("application_name", "PGAPPNAME"),
     ("sslmode", "PGSSLMODE"),
     ("sslrootcert", "PGSSLROOTCERT"),
+    ("sslcert", "PGSSLCERT"),
+    ("sslkey", "PGSSLKEY"),
+    ("sslcertmode", "PGSSLCERTMODE"),
+    ("sslsni", "PGSSLSNI"),
+    ("sslnegotiation", "PGSSLNEGOTIATION"),
+    ("gssencmode", "PGGSSENCMODE"),
     ("target_session_attrs", "PGTARGETSESSIONATTRS"),
 ];
 
 /// PG* variables that libpq would act upon and pgstow does not.
-pub(super) const UNSUPPORTED_VARIABLES: &[&str] =
-    &["PGSERVICE", "PGSSLCERT", "PGSSLKEY", "PGSSLCRL", "PGREQUIREPEER", "PGREQUIREAUTH"];
+pub(super) const UNSUPPORTED_VARIABLES: &[&str] = &[
+    "PGSSLCRL",
+    "PGSSLCRLDIR",
+    "PGREQUIREPEER",
+    "PGREQUIREAUTH",
+    "PGSSLMINPROTOCOLVERSION",
+    "PGSSLMAXPROTOCOLVERSION",
+];
 
 /// What is known of `name`.
 pub(super) fn treatment(name: &str) -> Option<Treatment> {
@@ -156,6 +167,14 @@ impl Parameters {
     /// The value given for a parameter.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(String::as_str)
+    }
+
+    /// Takes a parameter unless it is given already. `false` when the name is unknown.
+    ///
+    /// # Errors
+    /// As [`Parameters::set`].
+    pub(super) fn fill(&mut self, name: &str, value: String) -> Result<bool> {
+        if self.values.contains_key(name) { Ok(true) } else { self.set(name, value) }
     }
 
     /// Takes a parameter; the last one of a name counts. `false` when the name is unknown.

@@ -1,34 +1,40 @@
-//! From what a connection string says to settings: PG* variables, password file and defaults fill
-//! the gaps.
+//! From what a connection string says to settings: service file, PG* variables, password file and
+//! defaults fill the gaps.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::parameters::{Parameters, UNSUPPORTED_VARIABLES, VARIABLES, is_word, suggestion};
-use super::{Surroundings, usage};
+use super::{Surroundings, service, usage};
 use crate::error::{Error, Result};
 use crate::postgres::passfile;
-use crate::postgres::settings::{ChannelBinding, ConnectionSettings, Host, PassEntry, Secret, SslMode};
+use crate::postgres::settings::{ConnectionSettings, Host, Keepalives, PassEntry, Secret};
 
 const DEFAULT_PORT: u16 = 5432;
+/// The system takes no more.
+const LONGEST_KEEPALIVE_SECONDS: i32 = 32_767;
+const MOST_KEEPALIVE_PROBES: i32 = 127;
 const APPLICATION_NAME: &str = "pgstow";
 /// Where Debian's packages put the socket, and where PostgreSQL itself does.
 const SOCKET_DIRECTORIES: [&str; 2] = ["/var/run/postgresql", "/tmp"];
 
-struct Settling<'s> {
-    given: Parameters,
-    surroundings: &'s dyn Surroundings,
-    notes: Vec<String>,
+pub(super) struct Settling<'s> {
+    pub(super) given: Parameters,
+    pub(super) surroundings: &'s dyn Surroundings,
+    pub(super) notes: Vec<String>,
 }
 
 /// Fills the gaps.
-pub(super) fn settle(given: Parameters, surroundings: &dyn Surroundings) -> Result<ConnectionSettings> {
+pub(super) fn settle(mut given: Parameters, surroundings: &dyn Surroundings) -> Result<ConnectionSettings> {
+    service::fill(&mut given, surroundings)?;
     let mut settling = Settling { given, surroundings, notes: Vec::new() };
     settling.note_what_is_ignored();
     settling.refuse_what_cannot_be_had()?;
     let user = settling.user()?;
-    let (ssl_mode, ssl_root_cert) = settling.tls()?;
+    let (ssl_mode, ssl_root_cert) = settling.server_verification()?;
+    let ssl_cert_mode = settling.certificate_mode()?;
+    let ssl_client = settling.client_certificate(ssl_mode, ssl_cert_mode);
     let password = settling.value("password").map(Secret::new);
     let pass_entries = if password.is_some() { Vec::new() } else { settling.pass_entries() };
     Ok(ConnectionSettings {
@@ -38,8 +44,12 @@ pub(super) fn settle(given: Parameters, surroundings: &dyn Surroundings) -> Resu
         password,
         ssl_mode,
         ssl_root_cert,
+        ssl_client,
+        ssl_cert_mode,
+        ssl_server_name: settling.value("sslsni").is_none_or(|value| value != "0"),
         channel_binding: settling.channel_binding()?,
         connect_timeout: settling.connect_timeout()?,
+        keepalives: settling.keepalives()?,
         application_name: settling
             .value("application_name")
             .or_else(|| settling.value("fallback_application_name"))
@@ -54,7 +64,7 @@ pub(super) fn settle(given: Parameters, surroundings: &dyn Surroundings) -> Resu
 impl Settling<'_> {
     /// The given value, or the one of the PG* variable when nothing is given. An empty value
     /// stands for the default.
-    fn value(&self, name: &str) -> Option<String> {
+    pub(super) fn value(&self, name: &str) -> Option<String> {
         let value = match self.given.get(name) {
             Some(value) => Some(value.to_owned()),
             None => {
@@ -136,54 +146,37 @@ impl Settling<'_> {
         PathBuf::from(found.unwrap_or(&SOCKET_DIRECTORIES[1]))
     }
 
-    fn tls(&self) -> Result<(SslMode, Option<PathBuf>)> {
-        let root = self.value("sslrootcert");
-        let from_system = root.as_deref() == Some("system");
-        let mode = match self.value("sslmode") {
-            Some(mode) => Some(read_ssl_mode(&mode)?),
-            None if self.given.get("ssl").is_some_and(|value| matches!(value, "true" | "1")) => {
-                Some(SslMode::Require)
-            }
-            None => None,
-        };
-        if from_system && mode.is_some_and(|mode| mode != SslMode::VerifyFull) {
-            return Err(usage("sslrootcert=system works with sslmode=verify-full only").why(
-                "anyone can get a certificate that the system's roots trust: only its name tells servers apart",
-            ));
-        }
-        let mode = mode.unwrap_or(if from_system { SslMode::VerifyFull } else { SslMode::default() });
-        if let Some(root) = root {
-            return Ok((mode, Some(PathBuf::from(root))));
-        }
-        let default = self.surroundings.home().map(|home| home.join(".postgresql").join("root.crt"));
-        let existing = default.clone().filter(|path| self.surroundings.mode(path).is_some());
-        if existing.is_none() && matches!(mode, SslMode::VerifyCa | SslMode::VerifyFull) {
-            let place =
-                default.map_or("~/.postgresql/root.crt".to_owned(), |path| path.display().to_string());
-            return Err(usage(format!(
-                "sslmode verifies the server, but there is no root certificate {place}"
-            ))
-            .hint("give the file with sslrootcert, or use the system's roots: sslrootcert=system"));
-        }
-        Ok((mode, existing))
-    }
-
-    fn channel_binding(&self) -> Result<ChannelBinding> {
-        match self.value("channel_binding").as_deref() {
-            None | Some("prefer") => Ok(ChannelBinding::Prefer),
-            Some("disable") => Ok(ChannelBinding::Disable),
-            Some("require") => Ok(ChannelBinding::Require),
-            Some(_) => Err(bad_choice("channel_binding", "disable, prefer, require")),
-        }
-    }
-
     fn connect_timeout(&self) -> Result<Option<Duration>> {
-        let Some(text) = self.value("connect_timeout") else { return Ok(None) };
-        let seconds: i64 = text.trim().parse().map_err(|_| {
-            usage("connect_timeout (or PGCONNECT_TIMEOUT) is not a number of seconds")
-                .hint("0 means no limit")
+        let seconds = self.number("connect_timeout", "seconds", i32::MAX)?;
+        Ok(seconds.filter(|seconds| *seconds > 0).map(Duration::from_secs))
+    }
+
+    /// As in libpq, 0 leaves a value to the system; what is not given is pgstow's own choice.
+    fn keepalives(&self) -> Result<Keepalives> {
+        let own = Keepalives::default();
+        let time = |name: &str, otherwise: Option<Duration>| -> Result<Option<Duration>> {
+            let seconds = self.number(name, "seconds", LONGEST_KEEPALIVE_SECONDS)?;
+            Ok(seconds.map_or(otherwise, |seconds| (seconds > 0).then(|| Duration::from_secs(seconds))))
+        };
+        let probes = self.number("keepalives_count", "questions without an answer", MOST_KEEPALIVE_PROBES)?;
+        let user_timeout = self.number("tcp_user_timeout", "milliseconds", i32::MAX)?;
+        Ok(Keepalives {
+            enabled: self.number("keepalives", "1 (on) or 0 (off)", i32::MAX)? != Some(0),
+            idle: time("keepalives_idle", own.idle)?,
+            interval: time("keepalives_interval", own.interval)?,
+            probes: probes.map_or(own.probes, |count| u32::try_from(count).ok().filter(|count| *count > 0)),
+            user_timeout: user_timeout.filter(|time| *time > 0).map(Duration::from_millis),
+        })
+    }
+
+    /// A whole number up to `limit`; a negative one counts as 0, as in libpq.
+    fn number(&self, name: &str, what: &str, limit: i32) -> Result<Option<u64>> {
+        let Some(text) = self.value(name) else { return Ok(None) };
+        let number: Option<i32> = text.trim().parse().ok().filter(|number| *number <= limit);
+        let number = number.ok_or_else(|| {
+            usage(format!("{name} is not a whole number up to {limit}")).hint(format!("it counts {what}"))
         })?;
-        Ok(u64::try_from(seconds).ok().filter(|seconds| *seconds > 0).map(Duration::from_secs))
+        Ok(Some(u64::try_from(number).unwrap_or(0)))
     }
 
     fn pass_entries(&mut self) -> Vec<PassEntry> {
@@ -252,20 +245,6 @@ impl Settling<'_> {
     }
 }
 
-fn read_ssl_mode(text: &str) -> Result<SslMode> {
-    Ok(match text {
-        "disable" => SslMode::Disable,
-        "allow" => SslMode::Allow,
-        "prefer" => SslMode::Prefer,
-        "require" => SslMode::Require,
-        "verify-ca" => SslMode::VerifyCa,
-        "verify-full" => SslMode::VerifyFull,
-        _ => {
-            return Err(bad_choice("sslmode", "disable, allow, prefer, require, verify-ca, verify-full"));
-        }
-    })
-}
-
-fn bad_choice(name: &str, choices: &str) -> Error {
+pub(super) fn bad_choice(name: &str, choices: &str) -> Error {
     usage(format!("the value of {name} is not known")).hint(format!("known are {choices}"))
 }

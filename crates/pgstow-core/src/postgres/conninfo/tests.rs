@@ -106,7 +106,7 @@ fn variables_fill_what_is_not_given() {
         .variable("PGCONNECT_TIMEOUT", "3")
         .variable("PGAPPNAME", "app")
         .variable("PGOPTIONS", "-c geqo=off")
-        .variable("PGSERVICE", "x");
+        .variable("PGREQUIREPEER", "x");
     let settings = parse("", &desk).expect("variables");
     assert_eq!(shown_hosts(&settings), "one:6001 two:6001");
     assert_eq!(
@@ -227,8 +227,14 @@ fn parameters_of_other_programs_are_skipped_with_a_note() {
 #[test]
 fn what_cannot_be_obeyed_is_refused_by_name() {
     for (conninfo, part) in [
-        ("postgres://h/d?sslcert=x", "sslcert"),
-        ("service=x", "service files"),
+        ("postgres://h/d?sslpassword=x", "openssl pkey"),
+        ("host=h sslcrl=x", "sslcrl"),
+        ("service=x", "the service x is not defined"),
+        ("postgres://h/d?keepalives_idle=soon", "keepalives_idle"),
+        ("postgres://h/d?keepalives_idle=32768", "32767"),
+        ("postgres://h/d?keepalives_count=128", "127"),
+        ("postgres://h/d?tcp_user_timeout=1s", "milliseconds"),
+        ("postgres://h/d?sslcertmode=no", "disable, allow, require"),
         ("host=h require_auth=scram-sha-256", "require_auth"),
         ("postgres://h/d?gssencmode=require", "gssencmode"),
         ("postgres://h/d?target_session_attrs=read-write", "target_session_attrs"),
@@ -267,6 +273,180 @@ fn tls_parameters_follow_libpq() {
     assert_eq!(settings.channel_binding, ChannelBinding::Require);
     assert_eq!(read("host=h sslrootcert=system").ssl_mode, SslMode::VerifyFull);
     assert_eq!(read("postgres://h/d?ssl=true").ssl_mode, SslMode::Require);
+}
+
+#[test]
+fn client_certificates_are_libpqs() {
+    use crate::postgres::settings::{CertificateMode, ClientCertificate};
+    let own = |name: &str| PathBuf::from("/home/worker/.postgresql").join(name);
+    let desk = || {
+        let files = ["/home/worker/.postgresql/postgresql.crt", "/c.pem"];
+        files.iter().fold(Desk::default(), |desk, file| desk.file(file, 0o100_644, ""))
+    };
+    for (conninfo, expected) in [
+        ("host=h", Some((own("postgresql.crt"), own("postgresql.key")))),
+        ("host=h sslcert=/c.pem", Some((PathBuf::from("/c.pem"), own("postgresql.key")))),
+        ("host=h sslcert=/c.pem sslkey=/k.pem", Some(("/c.pem".into(), "/k.pem".into()))),
+        ("postgres://h/d?sslkey=/k.pem", Some((own("postgresql.crt"), "/k.pem".into()))),
+        ("host=h sslcert=/missing.pem", None),
+        ("host=h sslcertmode=disable", None),
+        ("host=h sslmode=disable", None),
+    ] {
+        let settings = parse(conninfo, &desk()).expect(conninfo);
+        let expected = expected.map(|(certificate, key)| ClientCertificate { certificate, key });
+        assert_eq!(settings.ssl_client, expected, "{conninfo}");
+        let noted = settings.notes.iter().any(|note| note.contains("/missing.pem does not exist"));
+        assert_eq!(noted, conninfo.contains("missing"), "{:?}", settings.notes);
+    }
+    assert_eq!(read("host=h sslcert=").ssl_client, None);
+    assert_eq!(read("host=h sslcertmode=require").ssl_cert_mode, CertificateMode::Require);
+    assert!(!read("host=h sslsni=0").ssl_server_name && read("host=h").ssl_server_name);
+    let from_variables = desk()
+        .variable("PGSSLCERT", "/c.pem")
+        .variable("PGSSLKEY", "/k")
+        .variable("PGSSLCERTMODE", "require");
+    let settings = parse("host=h", &from_variables).expect("variables");
+    let expected = ClientCertificate { certificate: "/c.pem".into(), key: "/k".into() };
+    assert_eq!(settings.ssl_client, Some(expected));
+    assert_eq!(settings.ssl_cert_mode, CertificateMode::Require);
+}
+
+#[test]
+fn keepalives_are_pgstows_own_until_given_and_zero_leaves_them_to_the_system() {
+    use crate::postgres::settings::Keepalives;
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    assert_eq!(read("host=h").keepalives, Keepalives::default());
+    let all = "keepalives=1 keepalives_idle=5 keepalives_interval=2 keepalives_count=3 tcp_user_timeout=1500";
+    let expected = Keepalives {
+        enabled: true,
+        idle: seconds(5),
+        interval: seconds(2),
+        probes: Some(3),
+        user_timeout: Some(Duration::from_millis(1500)),
+    };
+    assert_eq!(read(&format!("host=h {all}")).keepalives, expected);
+    assert_eq!(read(&format!("postgres://h/d?{}", all.replace(' ', "&"))).keepalives, expected);
+    let none = Keepalives { idle: None, interval: None, probes: None, ..Keepalives::default() };
+    let zeros = "keepalives_idle=0 keepalives_interval=-1 keepalives_count=0 tcp_user_timeout=0";
+    assert_eq!(read(&format!("host=h {zeros}")).keepalives, none);
+    assert!(!read("host=h keepalives=0").keepalives.enabled);
+}
+
+const SERVICES: &str = "# databases
+[other]
+host=wrong
+ [ shop ]
+host=wrong
+
+[shop]
+  host=db.example
+port=6000
+user=bob
+password=p w#'=x\u{20}
+host=second
+sslmode=require
+keepalives_idle=9
+[shop]
+dbname=wrong
+";
+
+#[test]
+fn a_service_fills_what_is_not_given_and_wins_over_the_variables() {
+    let desk = || {
+        let desk = Desk::default().file("/home/worker/.pg_service.conf", 0o100_644, SERVICES);
+        desk.variable("PGHOST", "variable")
+            .variable("PGDATABASE", "variable")
+            .variable("PGSSLMODE", "disable")
+    };
+    for settings in [
+        parse("service=shop", &desk()),
+        parse("postgres:///?service=shop", &desk()),
+        parse("", &desk().variable("PGSERVICE", "shop")),
+        parse("service=shop", &desk().variable("PGSERVICE", "other")),
+    ] {
+        let settings = settings.expect("a service");
+        assert_eq!(shown_hosts(&settings), "db.example:6000");
+        assert_eq!((settings.user.as_str(), settings.database.as_str()), ("bob", "variable"));
+        assert_eq!(password(&settings), "p w#'=x");
+        assert_eq!(settings.ssl_mode, SslMode::Require);
+        assert_eq!(settings.keepalives.idle, Some(Duration::from_secs(9)));
+    }
+    let settings = parse("postgres://eve@given:1/d?service=shop&sslmode=", &desk()).expect("a service");
+    assert_eq!(shown_hosts(&settings), "given:1");
+    assert_eq!((settings.user.as_str(), settings.database.as_str()), ("eve", "d"));
+    assert_eq!((settings.ssl_mode, password(&settings)), (SslMode::Prefer, "p w#'=x"));
+}
+
+#[test]
+fn service_files_are_looked_for_where_libpq_does() {
+    let section = |host: &str| format!("[shop]\nhost={host}\n");
+    let own = || Desk::default().file("/home/worker/.pg_service.conf", 0o100_644, &section("own"));
+    let debian = "/etc/postgresql-common/pg_service.conf";
+    for (desk, host) in [
+        (own().file(debian, 0o100_644, &section("system")), "own"),
+        (Desk::default().file(debian, 0o100_644, &section("system")), "system"),
+        (
+            own().file("/s/pg_service.conf", 0o100_644, &section("system")).variable("PGSYSCONFDIR", "/s"),
+            "own",
+        ),
+        (
+            Desk::default()
+                .file("/home/worker/.pg_service.conf", 0o100_644, "[another]\nhost=x\n")
+                .file("/s/pg_service.conf", 0o100_644, &section("system"))
+                .file(debian, 0o100_644, &section("debian"))
+                .variable("PGSYSCONFDIR", "/s"),
+            "system",
+        ),
+        (own().file("/named", 0o100_644, &section("named")).variable("PGSERVICEFILE", "/named"), "named"),
+        (
+            own().file("/named", 0o100_644, "[another]\n").variable("PGSERVICEFILE", "/named").file(
+                debian,
+                0o100_644,
+                &section("system"),
+            ),
+            "system",
+        ),
+    ] {
+        assert_eq!(shown_hosts(&parse("service=shop", &desk).expect(host)), format!("{host}:5432"));
+    }
+    let desk = own().file("/named", 0o100_644, &section("named"));
+    let settings = parse("service=shop servicefile=/named", &desk.variable("PGSERVICEFILE", "/gone"));
+    assert_eq!(shown_hosts(&settings.expect("a file")), "named:5432");
+    let gone = own().variable("PGSERVICEFILE", "/gone");
+    let error = parse("service=shop", &gone).expect_err("a file that is not there");
+    assert!(error.message().contains("/gone does not exist"), "{error}");
+}
+
+#[test]
+fn a_wrong_service_file_is_refused_by_line_and_without_its_values() {
+    for (content, part) in [
+        ("[shop]\nhost=h\nhunter2MARKER\n", "/home/worker/.pg_service.conf:3: "),
+        ("[shop]\npassword=x\n\nhunter2 MARKER=x\n", ".pg_service.conf:4: "),
+        ("[shop]\nhost = h\n", "did you mean host?"),
+        ("[shop]\nhots=h\n", "unknown connection parameter hots"),
+        ("[shop]\nservice=hunter2MARKER\n", "cannot refer to another one"),
+        ("[shop]\nsslcrl=hunter2MARKER\n", "sslcrl cannot be used"),
+        ("[shopping]\nhost=hunter2MARKER\n", "it has no section in /home/worker/.pg_service.conf"),
+        ("", "the service shop is not defined"),
+    ] {
+        let desk = Desk::default().file("/home/worker/.pg_service.conf", 0o100_644, content);
+        let error = parse("service=shop", &desk).expect_err(content);
+        assert_eq!(error.kind(), ErrorKind::Usage, "{content}");
+        let shown = format!("{error} {:?} {:?} {error:?}", error.reason(), error.hints());
+        assert!(shown.contains(part), "{content}: {shown}");
+        assert!(!shown.contains("MARKER"), "{shown}");
+    }
+}
+
+#[test]
+fn a_revocation_list_that_would_be_used_by_libpq_is_named() {
+    let desk = Desk::default().file("/home/worker/.postgresql/root.crt", 0o100_644, "").file(
+        "/home/worker/.postgresql/root.crl",
+        0o100_644,
+        "",
+    );
+    let notes = parse("host=h", &desk).expect("settings").notes;
+    assert!(notes.iter().any(|note| note.contains("root.crl")), "{notes:?}");
 }
 
 #[test]
@@ -326,7 +506,9 @@ fn no_error_or_debug_output_shows_a_password() {
         "host=a,b port=1,2,3 password=M",
         "postgres://u:M@h/d?password=M&port=x",
         "postgres://u:%zzM@h:-1/d",
-        "postgres://h/d?password=M&sslcert=c",
+        "postgres://h/d?password=M&sslpassword=c",
+        "postgres://h/d?sslpassword=M",
+        "postgres://h/d?password=M&service=c",
         "postgres://h/d?password=M&M",
     ];
     let mut refused = 0;

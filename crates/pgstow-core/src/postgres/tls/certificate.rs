@@ -1,16 +1,36 @@
-//! What a certificate says: names, times, keys, its hash for channel binding.
+//! What a certificate says: names, times, keys, uses, its hash for channel binding.
 
 use std::fmt;
 use std::net::IpAddr;
 
 use aws_lc_rs::digest::{self, Algorithm};
 use rustls::pki_types::SignatureVerificationAlgorithm;
-use x509_cert::der::asn1::ObjectIdentifier;
-use x509_cert::der::{self, Decode, Encode};
+use x509_cert::der::asn1::{AnyRef, ContextSpecific, ObjectIdentifier};
+use x509_cert::der::oid::AssociatedOid;
+use x509_cert::der::pem::LineEnding;
+use x509_cert::der::{self, Decode, Encode, EncodePem, Reader, TagNumber};
 use x509_cert::ext::pkix::name::GeneralName;
-use x509_cert::ext::pkix::{BasicConstraints, SubjectAltName};
+use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, NameConstraints, SubjectAltName};
+use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
 
 const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
+const SERVER_AUTHENTICATION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1");
+
+/// Signatures that name their hash in their parameters (RSA-PSS), and the hash that stands for none.
+const SIGNATURE_WITH_PARAMETERS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.10");
+const SHA1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.14.3.2.26");
+/// A signature without a hash of its own.
+const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
+
+/// Hashes that a signature's parameters may name, and the one that channel binding takes.
+const NAMED_HASHES: [(ObjectIdentifier, &Algorithm); 6] = [
+    (ObjectIdentifier::new_unwrap("1.2.840.113549.2.5"), &digest::SHA256),
+    (SHA1, &digest::SHA256),
+    (ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.1"), &digest::SHA256),
+    (ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.2"), &digest::SHA384),
+    (ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.3"), &digest::SHA512),
+    (ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.4"), &digest::SHA224),
+];
 
 /// Signature algorithms and the hash that channel binding takes with each (RFC 5929, section 4.1:
 /// the signature's own, SHA-256 in place of MD5 and SHA-1).
@@ -28,16 +48,45 @@ const BINDING_HASHES: [(ObjectIdentifier, &Algorithm); 11] = [
     (ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.4"), &digest::SHA512),
 ];
 
-/// `tls-server-end-point` of a certificate; `None` where its signature has no hash of its own
-/// (Ed25519), which leaves channel binding undefined.
-pub(in crate::postgres) fn certificate_hash(certificate: &[u8]) -> Option<Vec<u8>> {
-    let parsed = Certificate::parse(certificate).ok()?;
-    let (_, hash) =
-        BINDING_HASHES.iter().find(|(algorithm, _)| *algorithm == parsed.0.signature_algorithm.oid)?;
-    Some(digest::digest(hash, certificate).as_ref().to_vec())
+/// `tls-server-end-point` of a certificate.
+///
+/// # Errors
+/// In words: where it is not defined, since the signature has no hash of its own, or not known.
+pub(in crate::postgres) fn channel_hash(certificate: &[u8]) -> Result<Vec<u8>, String> {
+    let parsed = Certificate::parse(certificate)
+        .map_err(|_| "the server's certificate cannot be understood".to_owned())?;
+    let signature = &parsed.0.signature_algorithm;
+    let (hashes, named) = match signature.oid {
+        SIGNATURE_WITH_PARAMETERS => (&NAMED_HASHES[..], hash_in_parameters(signature).ok()),
+        named => (&BINDING_HASHES[..], Some(named)),
+    };
+    let found = hashes.iter().find(|(algorithm, _)| Some(*algorithm) == named);
+    match found {
+        Some((_, hash)) => Ok(digest::digest(hash, certificate).as_ref().to_vec()),
+        None if signature.oid == ED25519 => Err("it is not defined for certificates signed with Ed25519, \
+             as this server's is; one signed with ECDSA or RSA makes it work"
+            .to_owned()),
+        None => Err(format!("it is not known for certificates signed with {}", signature.oid)),
+    }
+}
+
+fn hash_in_parameters(signature: &AlgorithmIdentifierOwned) -> der::Result<ObjectIdentifier> {
+    let Some(parameters) = &signature.parameters else { return Ok(SHA1) };
+    AnyRef::from(parameters).sequence(|reader| {
+        let hash = ContextSpecific::<AlgorithmIdentifierOwned>::decode_explicit(reader, TagNumber::N0)?;
+        let rest = reader.remaining_len();
+        reader.read_slice(rest)?;
+        Ok(hash.map_or(SHA1, |hash| hash.value.oid))
+    })
+}
+
+/// A certificate in PEM, if it can be understood.
+pub(super) fn to_pem(certificate: &[u8]) -> Option<String> {
+    x509_cert::Certificate::from_der(certificate).ok()?.to_pem(LineEnding::LF).ok()
 }
 
 /// A parsed certificate.
+#[derive(Debug)]
 pub(super) struct Certificate(x509_cert::Certificate);
 
 impl Certificate {
@@ -65,19 +114,85 @@ impl Certificate {
         encoded.map_err(|_| rustls::CertificateError::BadEncoding.into())
     }
 
-    /// Whether `issuer` may sign certificates and signed this one.
+    /// Whether its public key is the one in `info`, DER as [`Self::public_key_info`] gives it.
+    pub(super) fn has_key(&self, info: &[u8]) -> bool {
+        SubjectPublicKeyInfoOwned::from_der(info).is_ok_and(|info| {
+            info.subject_public_key == self.0.tbs_certificate.subject_public_key_info.subject_public_key
+        })
+    }
+
+    /// Whether it says of itself that it is an authority's.
+    pub(super) fn is_authority(&self) -> bool {
+        matches!(self.extension::<BasicConstraints>(), Ok(Some(constraints)) if constraints.ca)
+    }
+
+    /// Whether a TLS server may show it: what it says about its use, if anything, allows that.
+    pub(super) fn may_serve(&self) -> bool {
+        let usage_fits = match self.extension::<KeyUsage>() {
+            Ok(None) => true,
+            Ok(Some(usage)) => usage.digital_signature() || usage.key_encipherment() || usage.key_agreement(),
+            Err(_) => false,
+        };
+        let purpose_fits = match self.extension::<ExtendedKeyUsage>() {
+            Ok(None) => true,
+            Ok(Some(usage)) => usage.0.contains(&SERVER_AUTHENTICATION),
+            Err(_) => false,
+        };
+        usage_fits && purpose_fits && self.is_understood()
+    }
+
+    /// Whether it may sign a certificate that has `below` authorities between it and the server.
+    pub(super) fn may_sign(&self, below: usize) -> bool {
+        let is_authority = match self.extension::<BasicConstraints>() {
+            Ok(Some(constraints)) => {
+                constraints.ca && constraints.path_len_constraint.is_none_or(|limit| below <= limit.into())
+            }
+            // Only a root can be trusted without saying so.
+            Ok(None) => self.is_version_1() && self.is_self_issued(),
+            Err(_) => false,
+        };
+        let usage_fits = match self.extension::<KeyUsage>() {
+            Ok(usage) => usage.is_none_or(|usage| usage.key_cert_sign()),
+            Err(_) => false,
+        };
+        // What limits it to some names is not looked at here: such an authority is not trusted.
+        is_authority
+            && usage_fits
+            && self.is_understood()
+            && matches!(self.extension::<NameConstraints>(), Ok(None))
+    }
+
+    /// Whether everything that must not be overlooked in it is known here.
+    fn is_understood(&self) -> bool {
+        let known = [BasicConstraints::OID, KeyUsage::OID, ExtendedKeyUsage::OID, SubjectAltName::OID];
+        let extensions = self.0.tbs_certificate.extensions.iter().flatten();
+        extensions.filter(|extension| extension.critical).all(|extension| known.contains(&extension.extn_id))
+    }
+
+    fn extension<'a, T: Decode<'a> + AssociatedOid>(&'a self) -> der::Result<Option<T>> {
+        Ok(self.0.tbs_certificate.get::<T>()?.map(|(_, extension)| extension))
+    }
+
+    /// Whether `issuer` signed it; not whether it may.
     pub(super) fn is_signed_by(&self, issuer: &Self, known: &[&dyn SignatureVerificationAlgorithm]) -> bool {
         self.0.tbs_certificate.issuer == issuer.0.tbs_certificate.subject
-            && issuer.may_sign()
             && self.carries_signature_of(issuer, known).unwrap_or(false)
     }
 
-    fn may_sign(&self) -> bool {
-        match self.0.tbs_certificate.get::<BasicConstraints>() {
-            Ok(Some((_, constraints))) => constraints.ca,
-            Ok(None) => self.is_version_1(),
-            Err(_) => false,
-        }
+    /// Whether `signature` is one of `message` by the certificate's key.
+    pub(super) fn has_signed(
+        &self,
+        message: &[u8],
+        signature: &[u8],
+        known: &[&dyn SignatureVerificationAlgorithm],
+    ) -> der::Result<bool> {
+        let key = &self.0.tbs_certificate.subject_public_key_info;
+        let algorithm = key.algorithm.to_der()?;
+        let Some(bits) = key.subject_public_key.as_bytes() else { return Ok(false) };
+        Ok(known.iter().any(|known| {
+            is_identifier(&algorithm, known.public_key_alg_id().as_ref())
+                && known.verify_signature(bits, message, signature).is_ok()
+        }))
     }
 
     fn carries_signature_of(
@@ -85,21 +200,15 @@ impl Certificate {
         issuer: &Self,
         known: &[&dyn SignatureVerificationAlgorithm],
     ) -> der::Result<bool> {
-        let key = &issuer.0.tbs_certificate.subject_public_key_info;
-        let key_algorithm = key.algorithm.to_der()?;
-        let signature_algorithm = self.0.signature_algorithm.to_der()?;
+        let algorithm = self.0.signature_algorithm.to_der()?;
         let signed = self.0.tbs_certificate.to_der()?;
-        let (Some(key_bits), Some(signature)) =
-            (key.subject_public_key.as_bytes(), self.0.signature.as_bytes())
-        else {
-            return Ok(false);
-        };
-        // The table's identifiers lack the outer tag and length, which are two bytes here.
-        Ok(known.iter().any(|algorithm| {
-            key_algorithm.get(2..) == Some(algorithm.public_key_alg_id().as_ref())
-                && signature_algorithm.get(2..) == Some(algorithm.signature_alg_id().as_ref())
-                && algorithm.verify_signature(key_bits, &signed, signature).is_ok()
-        }))
+        let Some(signature) = self.0.signature.as_bytes() else { return Ok(false) };
+        let fitting: Vec<_> = known
+            .iter()
+            .filter(|known| is_identifier(&algorithm, known.signature_alg_id().as_ref()))
+            .copied()
+            .collect();
+        issuer.has_signed(&signed, signature, &fitting)
     }
 
     /// The names it is for.
@@ -120,6 +229,12 @@ impl Certificate {
             .find_map(|attribute| String::from_utf8(attribute.value.value().to_vec()).ok());
         Ok(names)
     }
+}
+
+/// Whether DER is an algorithm's identifier; the table's lacks the outer tag and length, which are
+/// two bytes here.
+fn is_identifier(encoded: &[u8], identifier: &[u8]) -> bool {
+    encoded.get(2..) == Some(identifier)
 }
 
 fn address(octets: &[u8]) -> Option<IpAddr> {

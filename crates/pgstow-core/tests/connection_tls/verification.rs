@@ -1,141 +1,18 @@
-//! TLS against real servers: every sslmode against every kind of certificate, and channel binding.
+//! Every sslmode against every kind of server certificate.
 
-use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use pgstow_core::interrupt::Interrupt;
+use pgstow_core::postgres::Connection;
 use pgstow_core::postgres::server::{DisposableServer, ServerOptions, ServerTls};
-use pgstow_core::postgres::settings::{ChannelBinding, ConnectionSettings, Host, Secret, SslMode};
-use pgstow_core::postgres::{ConnectError, Connection};
-use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    SigningKey,
+use pgstow_core::postgres::settings::{Secret, SslMode};
+use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+
+use crate::ground::{
+    Authority, Files, PASSWORD, assert_outcomes, authority_parameters, openssl, outcome, parameters,
+    self_signed, server, settings,
 };
-
-const PASSWORD: &str = "hunter2 @/?#";
-const MODES: [SslMode; 6] = [
-    SslMode::Disable,
-    SslMode::Allow,
-    SslMode::Prefer,
-    SslMode::Require,
-    SslMode::VerifyCa,
-    SslMode::VerifyFull,
-];
-
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    pem: String,
-}
-
-fn parameters(names: &[&str], common: &str) -> CertificateParams {
-    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-    let mut parameters = CertificateParams::new(names).expect("names");
-    parameters.distinguished_name = DistinguishedName::new();
-    parameters.distinguished_name.push(DnType::CommonName, common);
-    parameters
-}
-
-fn authority_parameters(common: &str) -> CertificateParams {
-    let mut parameters = parameters(&[], common);
-    parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    parameters
-}
-
-impl Authority {
-    fn root(common: &str) -> Self {
-        let key = KeyPair::generate().expect("key");
-        let parameters = authority_parameters(common);
-        let pem = parameters.self_signed(&key).expect("certificate").pem();
-        Self { issuer: Issuer::new(parameters, key), pem }
-    }
-
-    fn intermediate(&self, common: &str) -> Self {
-        let key = KeyPair::generate().expect("key");
-        let parameters = authority_parameters(common);
-        let pem = parameters.signed_by(&key, &self.issuer).expect("certificate").pem();
-        Self { issuer: Issuer::new(parameters, key), pem }
-    }
-
-    fn sign(&self, parameters: &CertificateParams) -> ServerTls {
-        let key = KeyPair::generate().expect("key");
-        let certificate = parameters.signed_by(&key, &self.issuer).expect("certificate").pem();
-        ServerTls { certificate, key: Secret::new(key.serialize_pem()) }
-    }
-}
-
-fn self_signed(parameters: &CertificateParams, key: &impl SigningKey) -> String {
-    parameters.self_signed(key).expect("certificate").pem()
-}
-
-fn server(tls: Option<ServerTls>, rules: &[&str]) -> DisposableServer {
-    let options = ServerOptions {
-        password: Some(Secret::new(PASSWORD)),
-        tcp: true,
-        tls,
-        host_based_authentication: rules.iter().map(ToString::to_string).collect(),
-        ..ServerOptions::default()
-    };
-    DisposableServer::start(&options).expect("a server")
-}
-
-/// A directory for root files.
-struct Files(tempfile::TempDir);
-
-impl Files {
-    fn new() -> Self {
-        Self(tempfile::tempdir().expect("a directory"))
-    }
-    fn write(&self, name: &str, content: &str) -> PathBuf {
-        let path = self.0.path().join(name);
-        std::fs::write(&path, content).expect("written");
-        path
-    }
-}
-
-fn settings(server: &DisposableServer, host: &str, mode: SslMode, root: Option<&Path>) -> ConnectionSettings {
-    let port = server.tcp_port().expect("TCP");
-    let address = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    let host = Host::Tcp { host: host.to_owned(), address, port };
-    ConnectionSettings {
-        password: Some(Secret::new(PASSWORD)),
-        ssl_mode: mode,
-        ssl_root_cert: root.map(Path::to_owned),
-        ..ConnectionSettings::new(host, "postgres", "postgres")
-    }
-}
-
-/// `tls`, `plain`, or why there is no connection.
-fn outcome(settings: &ConnectionSettings) -> String {
-    match Connection::open(settings, &Interrupt::new()) {
-        Ok(mut connection) => {
-            let sql = "SELECT ssl FROM pg_catalog.pg_stat_ssl WHERE pid = pg_catalog.pg_backend_pid()";
-            let rows = connection.query(sql).expect("pg_stat_ssl");
-            let encrypted: bool = rows.only().expect("one row").get(0).expect("a boolean");
-            assert_eq!(encrypted, connection.is_encrypted());
-            if encrypted { "tls".to_owned() } else { "plain".to_owned() }
-        }
-        Err(ConnectError::Tls { reason, .. }) => reason,
-        Err(ConnectError::Refused { source, .. }) => source.code.to_string(),
-        Err(other) => format!("{other:?}"),
-    }
-}
-
-/// Outcomes of all modes in order.
-fn outcomes(server: &DisposableServer, host: &str, root: Option<&Path>) -> Vec<String> {
-    MODES.iter().map(|mode| outcome(&settings(server, host, *mode, root))).collect()
-}
-
-#[track_caller]
-fn assert_outcomes(server: &DisposableServer, host: &str, root: Option<&Path>, expected: [&str; 6]) {
-    let found = outcomes(server, host, root);
-    for ((mode, found), expected) in MODES.iter().zip(&found).zip(expected) {
-        let fits =
-            if matches!(expected, "tls" | "plain") { found == expected } else { found.contains(expected) };
-        assert!(fits, "{mode:?} to {host} with {root:?}: expected {expected:?}, got {found:?}");
-    }
-}
 
 #[test]
 fn a_server_without_tls_is_used_only_where_the_mode_allows() {
@@ -258,12 +135,6 @@ fn intermediates_may_come_from_the_server_or_the_root_file() {
     );
 }
 
-fn openssl(directory: &Path, arguments: &[&str]) {
-    let output =
-        Command::new("openssl").current_dir(directory).args(arguments).output().expect("openssl runs");
-    assert!(output.status.success(), "openssl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
 /// The recipe of PostgreSQL's manual makes such certificates with OpenSSL before 3.2.
 #[test]
 fn a_version_1_certificate_signed_by_a_root_is_trusted() {
@@ -337,11 +208,138 @@ fn a_version_1_certificate_signed_by_a_root_is_trusted() {
         "this openssl writes no version 1 certificates"
     );
     let tls = ServerTls { certificate: read("server.crt"), key: Secret::new(read("server.key")) };
-    let server = server(Some(tls), &[]);
     let (root, other) = (directory.join("root.crt"), directory.join("other.crt"));
-    assert_outcomes(&server, "db.test", Some(&root), ["plain", "plain", "tls", "tls", "tls", "tls"]);
-    let unknown = "not signed by a root";
-    assert_outcomes(&server, "db.test", Some(&other), ["plain", "plain", "plain", unknown, unknown, unknown]);
+    for version in ["TLSv1.2", "TLSv1.3"] {
+        let server = server_up_to(version, tls.clone());
+        assert_outcomes(&server, "db.test", Some(&root), ["plain", "plain", "tls", "tls", "tls", "tls"]);
+        let unknown = "not signed by a root";
+        assert_outcomes(
+            &server,
+            "db.test",
+            Some(&other),
+            ["plain", "plain", "plain", unknown, unknown, unknown],
+        );
+    }
+}
+
+/// Supabase's root exists twice under one subject, and so may any root that was renewed.
+#[test]
+fn a_root_file_may_hold_several_roots_of_one_name() {
+    let (old, new) = (Authority::root("one name"), Authority::root("one name"));
+    let files = Files::new();
+    let both = files.write("both.crt", &format!("{}{}", old.pem, new.pem));
+    let reversed = files.write("reversed.crt", &format!("words between\n{}\n{}", new.pem, old.pem));
+    let old_only = files.write("old.crt", &old.pem);
+    let mut leaf = parameters(&["db.test"], "x");
+    // Without it OpenSSL tries one of the two only.
+    leaf.use_authority_key_identifier_extension = true;
+    for authority in [&old, &new] {
+        let server = server(Some(authority.sign(&leaf)), &[]);
+        for root in [&both, &reversed] {
+            assert_eq!(outcome(&settings(&server, "db.test", SslMode::VerifyFull, Some(root))), "tls");
+        }
+        let found = outcome(&settings(&server, "db.test", SslMode::VerifyFull, Some(&old_only)));
+        assert_eq!(found == "tls", std::ptr::eq(authority, &old), "{found}");
+    }
+}
+
+#[test]
+fn a_root_counts_only_at_its_time_and_a_valid_one_of_the_same_key_is_enough() {
+    let pem = KeyPair::generate().expect("key").serialize_pem();
+    let key = || KeyPair::from_pem(&pem).expect("key");
+    let root = |from: i32, to: i32| {
+        let mut parameters = authority_parameters("renewed root");
+        parameters.not_before = rcgen::date_time_ymd(from, 1, 1);
+        parameters.not_after = rcgen::date_time_ymd(to, 1, 1);
+        self_signed(&parameters, &key())
+    };
+    let (expired, valid, future) = (root(2001, 2002), root(2001, 2100), root(2090, 2100));
+    let authority =
+        Authority { issuer: Issuer::new(authority_parameters("renewed root"), key()), pem: valid.clone() };
+    let server = server(Some(authority.sign(&parameters(&["db.test"], "x"))), &[]);
+    let files = Files::new();
+    let found = |name: &str, content: &str| {
+        let root = files.write(name, content);
+        outcome(&settings(&server, "db.test", SslMode::VerifyFull, Some(&root)))
+    };
+    assert_eq!(found("valid", &valid), "tls");
+    assert_eq!(found("both", &format!("{expired}{valid}")), "tls");
+    for (name, content) in [("expired", &expired), ("future", &future)] {
+        let found = found(name, content);
+        assert!(found.contains("root certificate is not valid at this time"), "{name}: {found}");
+    }
+}
+
+/// An authority's certificate as a server's: OpenSSL takes it, webpki does not.
+#[test]
+fn a_servers_certificate_may_be_an_authoritys() {
+    let root = Authority::root("own root");
+    let middle = root.intermediate("own intermediate");
+    let files = Files::new();
+    let roots = files.write("root.crt", &root.pem);
+    let other = files.write("other.crt", &Authority::root("own root").pem);
+    let mut leaf = parameters(&["db.test"], "x");
+    leaf.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let direct = root.sign(&leaf);
+    let mut chained = middle.sign(&leaf);
+    chained.certificate.push_str(&middle.pem);
+    for tls in [direct, chained] {
+        let server = server(Some(tls), &[]);
+        let found =
+            |host: &str, root: &Path| outcome(&settings(&server, host, SslMode::VerifyFull, Some(root)));
+        assert_eq!(found("db.test", &roots), "tls");
+        assert!(found("other.test", &roots).contains("not for other.test"));
+        assert!(found("db.test", &other).contains("not signed by a root"), "{}", found("db.test", &other));
+    }
+    // Used for what it says it is not for.
+    leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let wrong_purpose = root.sign(&leaf);
+    leaf.extended_key_usages = Vec::new();
+    leaf.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    let wrong_usage = root.sign(&leaf);
+    for tls in [wrong_purpose, wrong_usage] {
+        let server = server(Some(tls), &[]);
+        let found = outcome(&settings(&server, "db.test", SslMode::VerifyCa, Some(&roots)));
+        assert!(found.contains("cannot be trusted"), "{found}");
+    }
+}
+
+/// A chain is followed only over authorities that may sign, within their number.
+#[test]
+fn a_chain_over_what_may_not_sign_is_not_followed() {
+    let root = Authority::root("own root");
+    let files = Files::new();
+    let roots = files.write("root.crt", &root.pem);
+    let mut leaf = parameters(&["db.test"], "x");
+    leaf.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let issued = |between: rcgen::CertificateParams| {
+        let key = KeyPair::generate().expect("key");
+        let pem = between.signed_by(&key, &root.issuer).expect("certificate").pem();
+        Authority { issuer: Issuer::new(between, key), pem }
+    };
+    let server_of = |authorities: &[&Authority]| {
+        let mut tls = authorities[0].sign(&leaf);
+        authorities.iter().for_each(|authority| tls.certificate.push_str(&authority.pem));
+        server(Some(tls), &[])
+    };
+    let mut no_authority = parameters(&["no-authority.test"], "no authority");
+    no_authority.is_ca = IsCa::ExplicitNoCa;
+    let mut no_signer = authority_parameters("no signer");
+    no_signer.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    let mut limited = authority_parameters("limited");
+    limited.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    let limited = issued(limited);
+    let below = limited.intermediate("below the limited");
+    for server in [
+        server_of(&[&issued(no_authority)]),
+        server_of(&[&issued(no_signer)]),
+        server_of(&[&below, &limited]),
+    ] {
+        let found = outcome(&settings(&server, "db.test", SslMode::VerifyCa, Some(&roots)));
+        assert!(found.contains("not signed by a root"), "{found}");
+    }
+    let server = server_of(&[&limited]);
+    assert_eq!(outcome(&settings(&server, "db.test", SslMode::VerifyCa, Some(&roots))), "tls");
 }
 
 #[test]
@@ -354,71 +352,24 @@ fn a_server_that_insists_on_or_forbids_tls_is_met_halfway() {
     assert_outcomes(&refusing, "db.test", None, ["plain", "plain", "plain", "28000", "no root", "no root"]);
 }
 
-#[test]
-fn an_old_protocol_version_still_verifies() {
-    let authority = Authority::root("own root");
+fn server_up_to(version: &str, tls: ServerTls) -> DisposableServer {
     let options = ServerOptions {
         password: Some(Secret::new(PASSWORD)),
         tcp: true,
-        tls: Some(authority.sign(&parameters(&["db.test"], "x"))),
-        configuration: vec!["ssl_max_protocol_version = 'TLSv1.2'".to_owned()],
+        tls: Some(tls),
+        configuration: vec![format!("ssl_max_protocol_version = '{version}'")],
         ..ServerOptions::default()
     };
-    let server = DisposableServer::start(&options).expect("a server");
+    DisposableServer::start(&options).expect("a server")
+}
+
+#[test]
+fn an_old_protocol_version_still_verifies() {
+    let authority = Authority::root("own root");
+    let server = server_up_to("TLSv1.2", authority.sign(&parameters(&["db.test"], "x")));
     let files = Files::new();
     let root = files.write("root.crt", &authority.pem);
     assert_eq!(outcome(&settings(&server, "db.test", SslMode::VerifyFull, Some(&root))), "tls");
-}
-
-/// With every hash that certificates are signed with, a login that insists on binding works: the
-/// server checks the same hash of its certificate.
-#[test]
-fn scram_is_bound_to_the_channel() {
-    let files = Files::new();
-    openssl(files.0.path(), &["genpkey", "-algorithm", "RSA", "-out", "rsa.key"]);
-    let rsa = std::fs::read_to_string(files.0.path().join("rsa.key")).expect("key");
-    let keys = [
-        KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256),
-        KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384),
-        KeyPair::from_pem_and_sign_algo(&rsa, &rcgen::PKCS_RSA_SHA512),
-    ];
-    for key in keys {
-        let key = key.expect("key");
-        let certificate = self_signed(&parameters(&["db.test"], "x"), &key);
-        let server = server(Some(ServerTls { certificate, key: Secret::new(key.serialize_pem()) }), &[]);
-        let mut settings = settings(&server, "db.test", SslMode::Require, None);
-        for binding in [ChannelBinding::Require, ChannelBinding::Prefer, ChannelBinding::Disable] {
-            settings.channel_binding = binding;
-            assert_eq!(outcome(&settings), "tls", "{binding:?}");
-        }
-        settings.ssl_mode = SslMode::Disable;
-        settings.channel_binding = ChannelBinding::Require;
-        assert!(outcome(&settings).contains("channel_binding=require"), "{}", outcome(&settings));
-    }
-}
-
-/// Ed25519 has no hash of its own, so binding is not defined: a login must do without.
-#[test]
-fn a_certificate_without_a_hash_still_lets_scram_pass() {
-    let files = Files::new();
-    let request = ["req", "-x509", "-newkey", "ed25519", "-nodes", "-subj", "/CN=db.test"];
-    openssl(files.0.path(), &[&request[..], &["-keyout", "server.key", "-out", "server.crt"]].concat());
-    let read = |name: &str| std::fs::read_to_string(files.0.path().join(name)).expect("file");
-    let server = server(
-        Some(ServerTls { certificate: read("server.crt"), key: Secret::new(read("server.key")) }),
-        &[],
-    );
-    assert_eq!(outcome(&settings(&server, "db.test", SslMode::Require, None)), "tls");
-}
-
-#[test]
-fn channel_binding_cannot_be_had_from_a_server_that_only_asks_for_the_password() {
-    let authority = Authority::root("own root");
-    let server = server(Some(authority.sign(&parameters(&["db.test"], "x"))), &["host all all all password"]);
-    let mut settings = settings(&server, "db.test", SslMode::Require, None);
-    assert_eq!(outcome(&settings), "tls");
-    settings.channel_binding = ChannelBinding::Require;
-    assert!(outcome(&settings).contains("channel_binding=require"), "{}", outcome(&settings));
 }
 
 #[test]
