@@ -9,6 +9,7 @@ pub mod error;
 pub mod interrupt;
 pub mod inventory;
 pub mod monitor;
+pub mod platform;
 pub mod postgres;
 pub mod repository;
 pub mod restore;

@@ -70,6 +70,7 @@ impl Ground {
             full: false,
             full_every: Duration::from_secs(7 * 24 * 3600),
             keep_every: Duration::from_secs(10),
+            auth_users: pgstow_core::platform::AuthUsers::default(),
         }
     }
 

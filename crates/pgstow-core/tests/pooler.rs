@@ -68,10 +68,8 @@ impl Pooler {
         }
     }
 
-    fn back_up(&self) -> Result<u64, Error> {
-        let store = LocalStore::new(&self.folder.path().join("repository"));
-        let repository = Repository::open_or_init(Box::new(store), jiff::Timestamp::now())?;
-        let options = BackupOptions {
+    fn options(&self) -> BackupOptions {
+        BackupOptions {
             environment: EnvironmentName::new("test").unwrap(),
             connection: self.settings(),
             label: None,
@@ -84,8 +82,14 @@ impl Pooler {
             full: false,
             full_every: Duration::from_secs(7 * 24 * 3600),
             keep_every: Duration::from_secs(10),
-        };
-        Ok(backup::run(&repository, &options, &Silent, &Interrupt::new())?.header.rows)
+            auth_users: pgstow_core::platform::AuthUsers::default(),
+        }
+    }
+
+    fn back_up(&self) -> Result<u64, Error> {
+        let store = LocalStore::new(&self.folder.path().join("repository"));
+        let repository = Repository::open_or_init(Box::new(store), jiff::Timestamp::now())?;
+        Ok(backup::run(&repository, &self.options(), &Silent, &Interrupt::new())?.header.rows)
     }
 }
 
@@ -133,4 +137,8 @@ fn a_session_pooler_works() {
     let mut owner = Connection::open(&pooler.server.settings("postgres"), &Interrupt::new()).unwrap();
     owner.execute("CREATE TABLE t AS SELECT generate_series(1, 100) AS x").unwrap();
     assert_eq!(pooler.back_up().expect("a backup"), 100);
+    let report = backup::check(&pooler.options(), &Interrupt::new()).expect("a check");
+    let line = report.lines.iter().find(|line| line.what == "pooler").expect("a line");
+    assert_eq!(line.found, "a session pooler: the session keeps its server process");
+    assert!(line.passed && !report.abilities.is_empty(), "{report:#?}");
 }

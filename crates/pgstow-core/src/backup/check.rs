@@ -1,11 +1,13 @@
 //! Connects and says whether a backup would work, and why not. Changes nothing.
 
 use super::scope::Scope;
-use super::{BackupOptions, CheckLine, CheckReport, large_objects, preflight};
+use super::{Ability, BackupOptions, CheckLine, CheckReport, abilities, large_objects, preflight};
 use crate::error::{Error, ErrorKind, Result};
 use crate::interrupt::Interrupt;
+use crate::platform::Hosting;
+use crate::postgres::capabilities;
 use crate::postgres::catalog::relations::{self, Relation, Sizes};
-use crate::postgres::catalog::sequences;
+use crate::postgres::catalog::{hosting, sequences};
 use crate::postgres::client_tools::{PgDump, ToolPlaces, server_major};
 use crate::postgres::connection::Connection;
 use crate::postgres::pooler;
@@ -14,7 +16,11 @@ use crate::repository::format::manifest::Source;
 
 /// Gathers lines; a failed one never hides the next that can still be looked at.
 #[derive(Default)]
-struct Lines(Vec<CheckLine>);
+struct Lines {
+    lines: Vec<CheckLine>,
+    hosting: Option<Hosting>,
+    abilities: Vec<Ability>,
+}
 
 impl Lines {
     /// Notes the outcome of one look; the value when it passed.
@@ -27,7 +33,7 @@ impl Lines {
         match outcome {
             Ok(value) => {
                 let found = found(&value);
-                self.0.push(CheckLine { what: what.to_owned(), passed: true, found, hints: Vec::new() });
+                self.lines.push(CheckLine { what: what.to_owned(), passed: true, found, hints: Vec::new() });
                 Ok(Some(value))
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => Err(error),
@@ -37,17 +43,40 @@ impl Lines {
                     None => error.message().to_owned(),
                 };
                 let hints = error.hints().to_vec();
-                self.0.push(CheckLine { what: what.to_owned(), passed: false, found, hints });
+                self.lines.push(CheckLine { what: what.to_owned(), passed: false, found, hints });
                 Ok(None)
             }
         }
     }
 }
 
+impl Lines {
+    /// Notes who runs the server and what the role may do there; also how the session got there,
+    /// now that it is known to stay.
+    fn platform(&mut self, connection: &mut Connection, role: &str) -> Result<()> {
+        let hosting = hosting::read(connection).map_err(Error::from);
+        let Some(hosting) = self.note("platform", hosting, abilities::platform)? else { return Ok(()) };
+        let process = connection.query("SELECT pg_catalog.pg_backend_pid()").map_err(Error::from)?;
+        let direct = process.only()?.get::<i32>(0)? == connection.process_id();
+        if let Some(line) = self.lines.iter_mut().find(|line| line.what == "pooler") {
+            (line.found, line.hints) = abilities::pooler(direct, &hosting, connection.endpoint());
+        }
+        self.hosting = Some(hosting);
+        match capabilities::probe(connection).map_err(Error::from) {
+            Ok(found) => self.abilities = abilities::abilities(&found, role),
+            failed => {
+                self.note("abilities", failed, |_| String::new())?;
+            }
+        }
+        Ok(())
+    }
+}
+
 pub(super) fn run(options: &BackupOptions, interrupt: &Interrupt) -> Result<CheckReport> {
     let mut lines = Lines::default();
     look(options, interrupt, &mut lines)?;
-    Ok(CheckReport { lines: lines.0 })
+    let Lines { lines, hosting, abilities } = lines;
+    Ok(CheckReport { lines, hosting, abilities })
 }
 
 fn look(options: &BackupOptions, interrupt: &Interrupt, lines: &mut Lines) -> Result<()> {
@@ -72,10 +101,12 @@ fn look(options: &BackupOptions, interrupt: &Interrupt, lines: &mut Lines) -> Re
         format!("PostgreSQL {}, {}{standby}, as {}", source.server_version, source.encoding, source.role)
     };
     let Some(source) = lines.note("server", source, described)? else { return Ok(()) };
+    lines.platform(&mut connection, &source.role)?;
     let places = ToolPlaces { configured: options.pg_dump.clone(), search_path: options.search_path.clone() };
     let tool = PgDump::find(&places, server_major(&connection));
     lines.note("pg_dump", tool, |tool| format!("{} at {}", tool.version, tool.program.display()))?;
-    let scope = Scope::new(&options.selection, source.in_recovery)?;
+    let hosting = lines.hosting.clone().unwrap_or_default();
+    let scope = Scope::new(&options.selection, source.in_recovery, hosting, options.auth_users)?;
     let listed = relations::list(&mut connection, Sizes::Read).map_err(Error::from);
     let Some(listed) = lines.note("tables", listed, |relations| size_of(relations, &scope))? else {
         return Ok(());
@@ -83,7 +114,10 @@ fn look(options: &BackupOptions, interrupt: &Interrupt, lines: &mut Lines) -> Re
     let readable = preflight::require_readable(&listed, &scope, &source.role);
     lines.note("privileges", readable, |()| "every table can be read in full".to_owned())?;
     let positions = sequences::positions(&mut connection).map_err(Error::from);
-    let sequences = positions.and_then(|positions| super::sequences::require_readable(&positions.unreadable));
+    let sequences = positions.and_then(|mut positions| {
+        super::sequences::keep_users(&mut positions, scope.hosting());
+        super::sequences::require_readable(&positions.unreadable)
+    });
     lines.note("sequences", sequences, |()| "every sequence can be read".to_owned())?;
     let objects = large_objects::require_readable(&mut connection, &source.role);
     lines.note("large objects", objects, |()| "every large object can be read".to_owned())?;

@@ -1,10 +1,11 @@
 //! The definitions of a backup: taken over from an earlier one when the system catalogs are proven
 //! unchanged, or else read in the backup's snapshot, the catalog by a session of our own, the schema
-//! archive by pg_dump.
+//! archive by pg_dump. What the catalog holds of a platform's rows is read in any case.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::managed::{ManagedRows, ManagedTables};
 use super::reuse::definitions::{self, Circumstances, Doubt};
 use super::reuse::{DefinitionsBase, Flush};
 use super::sidecars;
@@ -13,6 +14,7 @@ use crate::error::Result;
 use crate::interrupt::Interrupt;
 use crate::inventory::ObjectKind;
 use crate::inventory::catalog::Catalog;
+use crate::platform::Hosting;
 use crate::postgres::catalog::inventory;
 use crate::postgres::catalog::system_catalogs::{self, SystemCatalogs};
 use crate::postgres::client_tools::{PgDump, SchemaDump};
@@ -39,6 +41,10 @@ pub(super) struct DefinitionsOptions<'a> {
     pub(super) sections: Sections,
     /// Tables that pg_dump must leave alone (schema, name).
     pub(super) exclude: &'a [(String, String)],
+    /// Which schemas are the platform's: pg_dump leaves the internal ones alone.
+    pub(super) hosting: &'a Hosting,
+    /// Tables of the platform to look into.
+    pub(super) managed: &'a ManagedTables,
     /// Client encoding.
     pub(super) encoding: &'a str,
     /// How long pg_dump waits for a lock: a queued exclusive lock would block it for ever.
@@ -54,6 +60,8 @@ pub(super) struct DefinitionsOptions<'a> {
 /// The definitions, ready to be written.
 pub(super) struct Definitions {
     content: Content,
+    /// What was found in tables of the platform.
+    pub(super) managed: ManagedRows,
     /// Names of this database's subscriptions.
     pub(super) subscriptions: Vec<String>,
     /// What lets a later backup take them over.
@@ -66,7 +74,7 @@ enum Content {
     /// Of the earlier backup; the counts are those of its header.
     TakenOver { files: Vec<StoredFile>, counts: BTreeMap<ObjectKind, usize> },
     /// Read anew.
-    Read { catalog: Catalog, archive: Option<Vec<u8>> },
+    Read { catalog: Box<Catalog>, archive: Option<Vec<u8>> },
 }
 
 impl Definitions {
@@ -88,6 +96,9 @@ impl Definitions {
     /// # Errors
     /// The store's; a schema archive that is none.
     pub(super) fn write(&self, draft: &mut BackupDraft<'_>) -> Result<()> {
+        if let Some(users) = self.managed.sidecar() {
+            draft.write_file(users.name, users.content.as_bytes())?;
+        }
         let (catalog, archive) = match &self.content {
             Content::TakenOver { files, .. } => {
                 return files.iter().try_for_each(|file| draft.adopt_file(file));
@@ -119,31 +130,39 @@ pub(super) fn read(
     options.flush.nudge(&mut connection)?;
     connection.execute("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")?;
     connection.execute(&format!("SET TRANSACTION SNAPSHOT {}", quote_literal(&snapshot.id)))?;
+    // Behind a queued exclusive lock on a table that the leader holds it would wait for ever.
+    connection.execute(&format!("SET LOCAL lock_timeout = {}", options.lock_timeout.as_millis()))?;
+    let managed = options.managed.read(&mut connection)?;
+    let described = managed.described()?;
+    let circumstances = options.circumstances(&described);
     let subscriptions = subscriptions(&mut connection)?;
     let since = options.earlier.map(|earlier| earlier.manifest.snapshot.xmin);
     let catalogs = system_catalogs::read(&mut connection, since)?;
-    let proof = definitions::proof(&options.circumstances(), &catalogs);
-    let doubt = match options.earlier.map(|earlier| take_over(options, earlier, snapshot, &catalogs)) {
+    let proof = definitions::proof(&circumstances, &catalogs);
+    let taken_over =
+        options.earlier.map(|earlier| take_over(options, earlier, snapshot, &circumstances, &catalogs));
+    let doubt = match taken_over {
         Some(Ok(files)) => {
             let counts = options.earlier.map(|earlier| earlier.counts.clone()).unwrap_or_default();
             let content = Content::TakenOver { files, counts };
-            return Ok(Definitions { content, subscriptions, proof, doubt: None });
+            return Ok(Definitions { content, managed, subscriptions, proof, doubt: None });
         }
         Some(Err(doubt)) => Some(doubt.to_string()),
         None => None,
     };
-    let catalog = inventory::read_catalog(&mut connection)?;
+    let mut catalog = Box::new(inventory::read_catalog(&mut connection, options.hosting)?);
+    managed.complete(&mut catalog);
     drop(connection);
     let archive = options.pg_dump.map(|pg_dump| archive(options, pg_dump, snapshot, stop)).transpose()?;
     // What shows no xmin must not have changed while it was read; a later backup could not tell.
     let steady =
         proof.is_some() && system_catalogs::read_uncounted(&mut open(options, stop)?)? == catalogs.uncounted;
     let proof = proof.filter(|_| steady);
-    Ok(Definitions { content: Content::Read { catalog, archive }, subscriptions, proof, doubt })
+    Ok(Definitions { content: Content::Read { catalog, archive }, managed, subscriptions, proof, doubt })
 }
 
 impl DefinitionsOptions<'_> {
-    fn circumstances(&self) -> Circumstances<'_> {
+    fn circumstances<'b>(&'b self, managed: &'b [u8]) -> Circumstances<'b> {
         Circumstances {
             source: self.source,
             user: &self.connection.user,
@@ -151,6 +170,8 @@ impl DefinitionsOptions<'_> {
             sections: self.sections,
             encoding: self.encoding,
             exclude: self.exclude,
+            hosting: self.hosting,
+            managed,
         }
     }
 
@@ -178,12 +199,13 @@ fn take_over(
     options: &DefinitionsOptions<'_>,
     earlier: &DefinitionsBase,
     snapshot: &Snapshot,
+    circumstances: &Circumstances<'_>,
     catalogs: &SystemCatalogs,
 ) -> Result<Vec<StoredFile>, Doubt> {
     let manifest = &earlier.manifest;
     let proof = manifest.proof.as_ref().and_then(|proof| proof.definitions.as_ref());
     let proof = proof.ok_or(Doubt::OtherCatalogs)?;
-    definitions::unchanged(proof, manifest.snapshot.xmin, snapshot.xmin, &options.circumstances(), catalogs)?;
+    definitions::unchanged(proof, manifest.snapshot.xmin, snapshot.xmin, circumstances, catalogs)?;
     let names = options.file_names().into_iter();
     let files = names.map(|name| options.repository.stored_file(manifest, name)).collect::<Result<_>>();
     files.map_err(|error| Doubt::File(error.to_string()))
@@ -195,10 +217,12 @@ fn archive(
     snapshot: &Snapshot,
     stop: &Interrupt,
 ) -> Result<Vec<u8>> {
+    let exclude_schemas: Vec<String> = options.hosting.internal.iter().cloned().collect();
     let dump = SchemaDump {
         snapshot: &snapshot.id,
         encoding: options.encoding,
         exclude: options.exclude,
+        exclude_schemas: &exclude_schemas,
         lock_timeout_ms: u64::try_from(options.lock_timeout.as_millis()).unwrap_or(u64::MAX),
     };
     pg_dump.schema_archive(options.connection, &dump, stop)

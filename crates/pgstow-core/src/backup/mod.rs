@@ -1,8 +1,10 @@
 //! Makes a backup: connect, preflight, lock, snapshot, check, read, store, header last.
 
+mod abilities;
 mod check;
 mod definitions;
 mod large_objects;
+mod managed;
 mod not_carried;
 mod pipeline;
 mod plan;
@@ -27,6 +29,7 @@ use std::time::Duration;
 use crate::error::Result;
 use crate::interrupt::Interrupt;
 use crate::monitor::Monitor;
+use crate::platform::{AuthUsers, Hosting};
 use crate::postgres::ConnectionSettings;
 use crate::repository::Repository;
 use crate::repository::format::header::Header;
@@ -63,6 +66,8 @@ pub struct BackupOptions {
     pub full_every: Duration,
     /// How often at most it is written down what is finished, for the case of an interruption.
     pub keep_every: Duration,
+    /// How much of the users of a managed authentication service is carried.
+    pub auth_users: AuthUsers,
 }
 
 /// What a backup did.
@@ -73,6 +78,8 @@ pub struct BackupReport {
     pub header: Header,
     /// Everything that exists at the source and was left out.
     pub not_carried: Vec<NotCarried>,
+    /// What whoever keeps the backup should know.
+    pub remarks: Vec<String>,
     /// Tables taken in.
     pub tables: usize,
     /// What was taken over from earlier backups, and why not more.
@@ -106,6 +113,35 @@ pub fn run(
 pub struct CheckReport {
     /// One line each.
     pub lines: Vec<CheckLine>,
+    /// Who runs the server, and which schemas are the platform's; `None` when it could not be asked.
+    pub hosting: Option<Hosting>,
+    /// What the role may do there; empty when it could not be asked.
+    pub abilities: Vec<Ability>,
+}
+
+/// What something is needed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Serves {
+    /// A backup of this database.
+    Backup,
+    /// A restore into it.
+    Restore,
+}
+
+/// Something that a role may or may not do. None of it is needed always, so a lack is no failure.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Ability {
+    /// What, such as `create-roles`.
+    pub what: String,
+    /// What it is good for.
+    pub serves: Serves,
+    /// Whether the role may; `None`: it does not apply here.
+    pub able: Option<bool>,
+    /// What that means.
+    pub found: String,
+    /// What would give it.
+    pub hints: Vec<String>,
 }
 
 /// One thing that was looked at.

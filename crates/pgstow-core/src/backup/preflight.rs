@@ -83,7 +83,9 @@ pub(super) fn require_readable(relations: &[Relation], scope: &Scope, role: &str
     let unreadable: Vec<&Relation> =
         in_scope.iter().copied().filter(|relation| !relation.selectable).collect();
     if !unreadable.is_empty() {
-        return Err(not_selectable(&unreadable, role));
+        let error = not_selectable(&unreadable, role);
+        let users = unreadable.iter().any(|relation| scope.carries_users(relation));
+        return Err(if users { error.hint("or leave the users out: --auth-users none") } else { error });
     }
     let hidden: Vec<&Relation> = in_scope
         .iter()

@@ -6,7 +6,9 @@ use super::{BackupOptions, large_objects, preflight};
 use crate::error::Result;
 use crate::interrupt::Interrupt;
 use crate::monitor::{Event, Monitor};
+use crate::platform::Keeper;
 use crate::postgres::ConnectionSettings;
+use crate::postgres::catalog::hosting;
 use crate::postgres::catalog::relations::{self, Sizes};
 use crate::postgres::client_tools::{PgDump, ToolPlaces, server_major};
 use crate::postgres::connection::Connection;
@@ -26,7 +28,8 @@ pub(super) struct Start {
     pub(super) pg_dump: Option<PgDump>,
     /// Earlier backups to compare with.
     pub(super) bases: Bases,
-    /// Tables that pg_dump must leave alone: not taken in, and not readable.
+    /// Tables that pg_dump must leave alone: not taken in, and not readable. Those of schemas that it
+    /// leaves out altogether are not listed.
     pub(super) closed: Vec<(String, String)>,
 }
 
@@ -49,7 +52,8 @@ pub(super) fn prepare(
     let endpoint = format!("{}/{}", source.endpoint, source.database);
     let server = format!("PostgreSQL {}", source.server_version);
     monitor.event(Event::Connected { endpoint: &endpoint, server: &server });
-    let scope = Scope::new(&options.selection, source.in_recovery)?;
+    let hosting = hosting::read(&mut connection)?;
+    let scope = Scope::new(&options.selection, source.in_recovery, hosting, options.auth_users)?;
     let relations = relations::list(&mut connection, Sizes::Skip)?;
     scope.require_matches(&relations)?;
     preflight::require_readable(&relations, &scope, &source.role)?;
@@ -62,7 +66,10 @@ pub(super) fn prepare(
     let closed = relations
         .iter()
         .filter(|relation| {
-            matches!(relation.kind, 'r' | 'p') && !relation.selectable && !scope.locks(relation)
+            matches!(relation.kind, 'r' | 'p')
+                && !relation.selectable
+                && !scope.locks(relation)
+                && scope.hosting().keeper(&relation.schema) != Keeper::Internal
         })
         .map(|relation| (relation.schema.clone(), relation.name.clone()))
         .collect();

@@ -1,9 +1,8 @@
 //! What one backup reads, in detail, and reading it.
 
-use std::collections::HashMap;
-
 use std::sync::Mutex;
 
+use super::managed::ManagedTables;
 use super::pipeline::{self, Collected, Held, Keep, Readers, Work};
 use super::plan::{self, Extent, Task};
 use super::progress::Progress;
@@ -17,6 +16,7 @@ use super::{large_objects, sequences};
 use crate::error::Result;
 use crate::interrupt::Interrupt;
 use crate::monitor::{Event, Monitor};
+use crate::platform::Keeper;
 use crate::postgres::catalog::relations::{self, Relation};
 use crate::postgres::client_tools::server_major;
 use crate::postgres::connection::Connection;
@@ -47,12 +47,17 @@ pub(super) struct ReadPlan {
     renderings: Renderings,
     /// Where no lock protects the tables: which versions of their catalog rows their columns have.
     column_versions: Option<Fingerprint>,
+    /// Tables of the platform to look into.
+    pub(super) managed: ManagedTables,
 }
 
 /// A table that is taken in.
 pub(super) struct PlannedTable {
     pub(super) relation: Relation,
-    columns: Vec<Column>,
+    /// Those that are carried.
+    columns: Vec<relations::Column>,
+    /// Places of the carried ones among all that COPY could move; `None` when all are.
+    carried: Option<Vec<usize>>,
     pub(super) data: TableData,
     /// What lets a later backup prove that it has not changed, or why there is nothing.
     proof: Result<TableProof, String>,
@@ -70,11 +75,9 @@ pub(super) fn read_plan(
     let mut columns = relations::columns(&mut leader.connection, &oids)?;
     let mut tables: Vec<PlannedTable> = in_scope
         .iter()
-        .map(|relation| PlannedTable {
-            relation: (*relation).clone(),
-            columns: columns_of(&mut columns, relation.oid),
-            data: scope.data(relation),
-            proof: Err(String::new()),
+        .map(|relation| {
+            let columns = columns.remove(&relation.oid).unwrap_or_default();
+            PlannedTable::new(relation, columns, scope)
         })
         .collect();
     let provable = provable_oids(&tables);
@@ -93,6 +96,8 @@ pub(super) fn read_plan(
     let mut read = Vec::new();
     let mut read_tables = Vec::new();
     let mut extents = Vec::new();
+    let mut managed = ManagedTables::default();
+    managed.find_vault(scope, &leader.relations);
     for (index, table) in tables.iter().enumerate() {
         let condition = match &table.data {
             TableData::Carried => String::new(),
@@ -100,23 +105,25 @@ pub(super) fn read_plan(
             TableData::Excluded | TableData::Unreadable | TableData::None => continue,
         };
         let shown = display_name(&table.relation.schema, &table.relation.name);
+        let columns = table.listed_columns();
         let (earlier, doubt) = judged.of(&Now {
             shown: &shown,
             oid: table.relation.oid,
             filenode: table.relation.filenode,
-            columns: &table.columns,
+            columns: &columns,
             data: &table.data,
             rendering: table.proof.as_ref().map(|proof| proof.rendering.as_slice()).map_err(String::as_str),
         });
         let heap = table.relation.access_method.as_deref() == Some("heap");
         let divisible = divisible && heap && condition.is_empty();
+        managed.add(scope, &table.relation, &table.columns);
         extents.push(extent(read.len(), &table.relation, divisible, &earlier));
         read.push(index);
         read_tables.push(ReadTable {
             oid: table.relation.oid,
             schema: table.relation.schema.clone(),
             name: table.relation.name.clone(),
-            columns: table.columns.clone(),
+            columns,
             condition,
             earlier,
             doubt,
@@ -135,6 +142,7 @@ pub(super) fn read_plan(
         .relations
         .iter()
         .filter(|relation| relation.kind == 'm' && relation.extension.is_none())
+        .filter(|relation| scope.hosting().keeper(&relation.schema) != Keeper::Internal)
         .map(|relation| MaterializedView {
             schema: relation.schema.clone(),
             name: relation.name.clone(),
@@ -156,6 +164,7 @@ pub(super) fn read_plan(
         large_object_rows,
         renderings,
         column_versions,
+        managed,
     })
 }
 
@@ -180,6 +189,39 @@ fn provable_oids(tables: &[PlannedTable]) -> Vec<u32> {
 }
 
 impl PlannedTable {
+    fn new(relation: &Relation, columns: Vec<relations::Column>, scope: &Scope) -> Self {
+        let all = columns.len();
+        let (carried, columns): (Vec<usize>, Vec<relations::Column>) = columns
+            .into_iter()
+            .enumerate()
+            .filter(|(_, column)| scope.carries(relation, &column.name))
+            .unzip();
+        Self {
+            relation: relation.clone(),
+            carried: (carried.len() < all).then_some(carried),
+            columns,
+            data: scope.data(relation),
+            proof: Err(String::new()),
+        }
+    }
+
+    /// As the manifest lists them.
+    fn listed_columns(&self) -> Vec<Column> {
+        let column = |column: &relations::Column| Column {
+            name: column.name.clone(),
+            type_name: column.type_name.clone(),
+        };
+        self.columns.iter().map(column).collect()
+    }
+
+    /// The renderings of the carried columns, out of those of all columns.
+    fn carried_of(&self, rendering: &[Fingerprint]) -> Option<Vec<Fingerprint>> {
+        match &self.carried {
+            None => Some(rendering.to_vec()),
+            Some(places) => places.iter().map(|place| rendering.get(*place).copied()).collect(),
+        }
+    }
+
     fn is_permanent_heap(&self) -> bool {
         let relation = &self.relation;
         relation.kind == 'r'
@@ -204,10 +246,9 @@ impl PlannedTable {
             // A table without columns has nothing to write.
             None => &[],
         };
-        if rendering.len() != self.columns.len() {
-            return Err("has columns that the catalog does not show".to_owned());
-        }
-        Ok(TableProof { pages: self.relation.pages, rendering: rendering.to_vec() })
+        let rendering = self.carried_of(rendering).filter(|rendering| rendering.len() == self.columns.len());
+        let rendering = rendering.ok_or("has columns that the catalog does not show")?;
+        Ok(TableProof { pages: self.relation.pages, rendering })
     }
 }
 
@@ -225,11 +266,6 @@ fn extent(table: usize, relation: &Relation, divisible: bool, earlier: &[Earlier
         provable: only.is_some_and(|only| only.trust.is_ok()),
         bundle: only.map(Earlier::place),
     }
-}
-
-fn columns_of(columns: &mut HashMap<u32, Vec<relations::Column>>, oid: u32) -> Vec<Column> {
-    let columns = columns.remove(&oid).unwrap_or_default();
-    columns.into_iter().map(|column| Column { name: column.name, type_name: column.type_name }).collect()
 }
 
 /// Reads all rows and large objects of the plan.
@@ -301,14 +337,15 @@ pub(super) fn manifest_tables(plan: &ReadPlan, chunks: &[Vec<Held>]) -> Vec<Tabl
         .tables
         .iter()
         .zip(chunks_of)
-        .map(|(PlannedTable { relation, columns, data, proof }, chunks)| Table {
+        .map(|(table, chunks)| (table, table.listed_columns(), chunks))
+        .map(|(PlannedTable { relation, data, proof, .. }, columns, chunks)| Table {
             schema: relation.schema.clone(),
             name: relation.name.clone(),
             oid: relation.oid,
             filenode: relation.filenode,
             kind: relation.kind,
             persistence: relation.persistence,
-            columns: columns.clone(),
+            columns,
             data: data.clone(),
             load_through: relation.load_through_root.then(|| relation.parent_root.clone()).flatten(),
             rows: chunks.iter().map(|chunk| chunk.rows).sum(),

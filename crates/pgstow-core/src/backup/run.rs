@@ -153,6 +153,8 @@ impl Attempt<'_> {
             pg_dump: start.pg_dump.as_ref(),
             sections: options.selection.sections,
             exclude: &start.closed,
+            hosting: start.scope.hosting(),
+            managed: &looked.plan.managed,
             encoding: start.encoding,
             lock_timeout: options.lock_timeout,
             repository: self.repository,
@@ -281,8 +283,17 @@ impl Attempt<'_> {
             definitions: definitions.proof.clone(),
             large_objects: plan.large_object_rows.clone().map(|rows| rows.catalog),
         };
-        let not_carried =
-            not_carried::list(&leader.relations, &start.scope, plan, &definitions.subscriptions);
+        let tables = manifest_tables(plan, &collected.tables);
+        let source = not_carried::Contents {
+            relations: &leader.relations,
+            tables: &tables,
+            sequences: &plan.sequences,
+            subscriptions: &definitions.subscriptions,
+            vault: plan.managed.vault,
+            secrets: definitions.managed.secrets,
+        };
+        let not_carried = not_carried::list(&source, &start.scope);
+        let remarks = not_carried::remarks(&source, &start.scope);
         let chunks = collected.large_objects.iter().map(|held| held.chunk.clone()).collect();
         let manifest = Manifest {
             format_version: FORMAT_VERSION,
@@ -290,7 +301,7 @@ impl Attempt<'_> {
             source: start.source.clone(),
             snapshot: leader.snapshot.clone(),
             selection: self.options.selection.clone(),
-            tables: manifest_tables(plan, &collected.tables),
+            tables,
             sequences: plan.sequences.known.clone(),
             materialized_views: plan.materialized_views.clone(),
             large_objects: LargeObjects { list: plan.large_objects.clone(), chunks },
@@ -308,6 +319,7 @@ impl Attempt<'_> {
         Ok(BackupReport {
             header,
             not_carried,
+            remarks,
             tables: plan.tables.len(),
             reuse: ReuseReport {
                 definitions_reused: definitions.are_taken_over(),

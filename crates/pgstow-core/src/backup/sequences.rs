@@ -3,7 +3,8 @@
 
 use super::scope::Scope;
 use crate::error::{Error, Result};
-use crate::postgres::catalog::sequences;
+use crate::platform::{Hosting, Keeper};
+use crate::postgres::catalog::sequences::{self, Positions};
 use crate::postgres::connection::Connection;
 use crate::postgres::identifier::{display_name, quote_qualified};
 use crate::repository::format::manifest::Sequence;
@@ -24,7 +25,8 @@ pub(super) fn read(connection: &mut Connection, scope: &Scope) -> Result<ReadSeq
     if !scope.wants_rows() {
         return Ok(ReadSequences::default());
     }
-    let positions = sequences::positions(connection)?;
+    let mut positions = sequences::positions(connection)?;
+    keep_users(&mut positions, scope.hosting());
     if !scope.on_standby() {
         require_readable(&positions.unreadable)?;
     }
@@ -35,6 +37,13 @@ pub(super) fn read(connection: &mut Connection, scope: &Scope) -> Result<ReadSeq
         is_called: position.is_called,
     });
     Ok(ReadSequences { known: known.collect(), unread: positions.unreadable })
+}
+
+/// Drops the platform's own sequences: no rows that count by them are carried.
+pub(super) fn keep_users(positions: &mut Positions, hosting: &Hosting) {
+    let is_users = |schema: &str| hosting.keeper(schema) == Keeper::User;
+    positions.known.retain(|position| is_users(&position.schema));
+    positions.unreadable.retain(|(schema, _)| is_users(schema));
 }
 
 /// # Errors

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use crate::archive::Entry;
 use crate::inventory::catalog::{Catalog, Role};
-use crate::postgres::identifier::{quote_identifier, quote_literal};
+use crate::postgres::identifier::{quote_identifier, quote_setting};
 use crate::repository::format::manifest::Manifest;
 
 /// A file of the backup's folder.
@@ -39,9 +39,11 @@ pub(super) fn of_definitions(catalog: &Catalog, entries: &[Entry]) -> Vec<Sideca
     ];
     if !entries.is_empty() {
         let is_grant = |entry: &&Entry| matches!(entry.kind.as_str(), "ACL" | "DEFAULT ACL");
-        let is_publication = |entry: &&Entry| entry.kind.starts_with("PUBLICATION");
+        let is_platforms =
+            |entry: &Entry| entry.owner.as_ref().is_some_and(|owner| catalog.hosting.is_service_role(owner));
+        let is_publication = |entry: &&Entry| entry.kind.starts_with("PUBLICATION") && !is_platforms(entry);
         let rest = entries.iter().filter(|entry| !is_grant(entry));
-        list.push(Sidecar { name: "schema.sql", content: statements(rest) });
+        list.push(Sidecar { name: "schema.sql", content: statements(rest) + &policies(catalog) });
         list.push(Sidecar { name: "grants.sql", content: statements(entries.iter().filter(is_grant)) });
         list.push(Sidecar {
             name: "publications.sql",
@@ -108,13 +110,39 @@ fn view_options(catalog: &Catalog) -> String {
     text
 }
 
-/// Roles without their passwords: those have to be set anew.
-fn roles(catalog: &Catalog) -> String {
+/// Policies on tables of which the schema archive holds nothing.
+fn policies(catalog: &Catalog) -> String {
     let mut text = String::new();
-    for role in &catalog.roles {
+    for policy in &catalog.policies {
+        let (name, table) = (one_line(&policy.name), one_line(&policy.table));
+        let _ = write!(
+            text,
+            "\n-- POLICY {table} {name} in {}\n\n{}\n",
+            one_line(&policy.schema),
+            policy.statement
+        );
+    }
+    text
+}
+
+/// Roles without their passwords: those have to be set anew. Roles that the platform makes come last.
+fn roles(catalog: &Catalog) -> String {
+    let (reserved, own): (Vec<&Role>, Vec<&Role>) =
+        catalog.roles.iter().partition(|role| catalog.hosting.is_reserved(&role.name));
+    let mut text = role_statements(&own);
+    if !reserved.is_empty() {
+        let _ = writeln!(text, "\n-- {} makes these roles itself.\n", catalog.hosting.platform);
+        text.push_str(&role_statements(&reserved));
+    }
+    text
+}
+
+fn role_statements(roles: &[&Role]) -> String {
+    let mut text = String::new();
+    for role in roles {
         let _ = writeln!(text, "CREATE ROLE {} {};", quote_identifier(&role.name), role.attributes);
     }
-    for role in &catalog.roles {
+    for role in roles {
         for parent in &role.member_of {
             let _ = writeln!(text, "GRANT {} TO {};", quote_identifier(parent), quote_identifier(&role.name));
         }
@@ -128,27 +156,8 @@ fn roles(catalog: &Catalog) -> String {
 fn role_settings(role: &Role) -> impl Iterator<Item = String> {
     role.settings.iter().filter_map(|setting| {
         let (name, value) = setting.split_once('=')?;
-        Some(format!(
-            "ALTER ROLE {} SET {} TO {};",
-            quote_identifier(&role.name),
-            quote_identifier(name),
-            if is_quoted_list(name) { value.to_owned() } else { quote_literal(value) }
-        ))
+        Some(format!("ALTER ROLE {} SET {};", quote_identifier(&role.name), quote_setting(name, value)))
     })
-}
-
-/// Settings that PostgreSQL keeps as lists of names quoted already (`GUC_LIST_QUOTE`, the list
-/// that pg_dump knows too).
-fn is_quoted_list(name: &str) -> bool {
-    matches!(
-        name,
-        "local_preload_libraries"
-            | "search_path"
-            | "session_preload_libraries"
-            | "shared_preload_libraries"
-            | "temp_tablespaces"
-            | "unix_socket_directories"
-    )
 }
 
 /// The definitions of entries, each below a comment that names it.
@@ -190,7 +199,8 @@ fn one_line(name: &str) -> String {
 mod tests {
     use super::*;
     use crate::archive::Section;
-    use crate::inventory::catalog::Extension;
+    use crate::inventory::catalog::{Extension, PolicyStatement};
+    use crate::platform::{Hosting, Platform};
 
     fn table(tag: &str, schema: &str) -> Entry {
         Entry {
@@ -232,6 +242,44 @@ mod tests {
         assert!(text.contains("GRANT \"group one\" TO \"we\"\"ird\";"), "{text}");
         assert!(text.contains("SET \"app.key\" TO 'x=y''z';"), "{text}");
         assert!(text.contains("SET \"search_path\" TO a, b;"), "{text}");
+    }
+
+    #[test]
+    fn what_the_platform_makes_itself_stands_apart() {
+        let role = |name: &str| Role {
+            name: name.into(),
+            attributes: "NOLOGIN".into(),
+            member_of: Vec::new(),
+            settings: Vec::new(),
+        };
+        let policy = PolicyStatement {
+            schema: "realtime".into(),
+            table: "messages".into(),
+            name: "a\nb".into(),
+            statement: "CREATE POLICY x;".into(),
+        };
+        let catalog = Catalog {
+            hosting: Hosting { platform: Platform::Supabase, ..Hosting::default() },
+            roles: vec![role("anon"), role("shop")],
+            policies: vec![policy],
+            ..Catalog::default()
+        };
+        assert_eq!(
+            roles(&catalog),
+            "CREATE ROLE \"shop\" NOLOGIN;\n\n-- Supabase makes these roles itself.\n\nCREATE ROLE \"anon\" NOLOGIN;\n"
+        );
+        let publication = |owner: &str| Entry {
+            kind: "PUBLICATION".into(),
+            owner: Some(owner.into()),
+            definition: format!("CREATE PUBLICATION of_{owner};"),
+            ..table("p", "")
+        };
+        let files = of_definitions(&catalog, &[publication("supabase_admin"), publication("postgres")]);
+        let content = |name| &files.iter().find(|file| file.name == name).unwrap().content;
+        let publications = content("publications.sql");
+        assert!(publications.contains("of_postgres") && !publications.contains("of_supabase_admin"));
+        let schema = content("schema.sql");
+        assert!(schema.ends_with("\n-- POLICY messages a\\nb in realtime\n\nCREATE POLICY x;\n"), "{schema}");
     }
 
     #[test]

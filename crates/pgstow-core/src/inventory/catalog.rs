@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::Inventory;
+use crate::platform::Hosting;
 
 /// `catalog.json.zst`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -20,6 +21,57 @@ pub struct Catalog {
     pub database_settings: Vec<DatabaseSetting>,
     /// Views with their options, such as `security_invoker=true`.
     pub view_options: Vec<ViewOptions>,
+    /// Who runs the server, and which schemas are the platform's.
+    #[serde(default)]
+    pub hosting: Hosting,
+    /// Of the tables in managed schemas whose rows are carried: columns that held a value.
+    #[serde(default)]
+    pub filled: Vec<FilledColumns>,
+    /// Jobs of pg_cron in this database that run as the backup's role.
+    #[serde(default)]
+    pub cron_jobs: Vec<CronJob>,
+    /// Policies that users put on tables of internal schemas: the inventory and the schema archive
+    /// hold nothing of those.
+    #[serde(default)]
+    pub policies: Vec<PolicyStatement>,
+}
+
+/// A policy and the statement that creates it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyStatement {
+    /// Schema of the table, unquoted.
+    pub schema: String,
+    /// Table, unquoted.
+    pub table: String,
+    /// Name, unquoted.
+    pub name: String,
+    /// `CREATE POLICY …;`
+    pub statement: String,
+}
+
+/// Columns of a table in a managed schema that held a value in at least one row: a target without
+/// them would lose something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilledColumns {
+    /// Schema, unquoted.
+    pub schema: String,
+    /// Table, unquoted.
+    pub table: String,
+    /// Columns, unquoted, in their order.
+    pub columns: Vec<String>,
+}
+
+/// A job of pg_cron. Its command may hold a secret: Debug output leaves it out.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CronJob {
+    /// Name; jobs may have none.
+    pub name: Option<String>,
+    /// When, as cron writes it.
+    pub schedule: String,
+    /// What is run.
+    pub command: String,
+    /// Whether it was active.
+    pub active: bool,
 }
 
 /// An installed extension.
@@ -74,6 +126,17 @@ impl fmt::Debug for Role {
             .field("member_of", &self.member_of)
             .field("settings", &settings)
             .finish()
+    }
+}
+
+impl fmt::Debug for CronJob {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("CronJob")
+            .field("name", &self.name)
+            .field("schedule", &self.schedule)
+            .field("active", &self.active)
+            .finish_non_exhaustive()
     }
 }
 

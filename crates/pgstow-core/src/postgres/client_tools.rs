@@ -14,7 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::connection::Connection;
-use super::identifier::quote_qualified;
+use super::identifier::{quote_identifier, quote_qualified};
 use super::settings::ConnectionSettings;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
@@ -58,6 +58,8 @@ pub struct SchemaDump<'a> {
     pub encoding: &'a str,
     /// Tables whose definitions are left out (schema, name): those the role may not read.
     pub exclude: &'a [(String, String)],
+    /// Schemas that are left out with all they hold.
+    pub exclude_schemas: &'a [String],
     /// Limit for waiting on a lock, so that a queued DDL statement cannot deadlock with us.
     pub lock_timeout_ms: u64,
 }
@@ -172,7 +174,9 @@ fn arguments(pg_dump_major: u32, dump: &SchemaDump<'_>) -> Vec<OsString> {
     arguments.push(format!("--snapshot={}", dump.snapshot).into());
     arguments.push(format!("--encoding={}", dump.encoding).into());
     arguments.push(format!("--lock-wait-timeout={}", dump.lock_timeout_ms).into());
-    // Inside double quotes nothing in a pattern is special: each matches one table.
+    // Inside double quotes nothing in a pattern is special: each matches one table, or one schema.
+    let schemas = dump.exclude_schemas.iter().map(|schema| quote_identifier(schema));
+    arguments.extend(schemas.map(|pattern| format!("--exclude-schema={pattern}").into()));
     let excluded = dump.exclude.iter().map(|(schema, name)| quote_qualified(schema, name));
     arguments.extend(excluded.map(|pattern| format!("--exclude-table={pattern}").into()));
     arguments
@@ -268,6 +272,22 @@ mod tests {
             ("pg_dump (PostgreSQL) \n", None),
         ] {
             assert_eq!(parse_version(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_excluded_is_named_exactly() {
+        let exclude = [("auth".to_owned(), "schema_migrations".to_owned())];
+        let exclude_schemas = ["cron".to_owned(), "od\"d*.?".to_owned()];
+        let dump =
+            SchemaDump { exclude: &exclude, exclude_schemas: &exclude_schemas, ..SchemaDump::default() };
+        let arguments = arguments(15, &dump);
+        for expected in [
+            "--exclude-schema=\"cron\"",
+            "--exclude-schema=\"od\"\"d*.?\"",
+            "--exclude-table=\"auth\".\"schema_migrations\"",
+        ] {
+            assert!(arguments.iter().any(|argument| argument == expected), "{expected}: {arguments:?}");
         }
     }
 

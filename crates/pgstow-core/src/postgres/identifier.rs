@@ -31,6 +31,22 @@ pub fn quote_literal(value: &str) -> String {
     }
 }
 
+/// `"name" TO value`, as `ALTER ROLE … SET` takes a setting. Lists of names are kept quoted by the
+/// server (`GUC_LIST_QUOTE`, the list that pg_dump knows too) and go as they are.
+pub fn quote_setting(name: &str, value: &str) -> String {
+    let is_list = matches!(
+        name,
+        "local_preload_libraries"
+            | "search_path"
+            | "session_preload_libraries"
+            | "shared_preload_libraries"
+            | "temp_tablespaces"
+            | "unix_socket_directories"
+    );
+    let value = if is_list && !value.is_empty() { value.to_owned() } else { quote_literal(value) };
+    format!("{} TO {}", quote_identifier(name), value.trim_start())
+}
+
 /// `schema.name` for people: quoted only where needed, control characters escaped.
 pub fn display_name(schema: &str, name: &str) -> String {
     format!("{}.{}", display_part(schema), display_part(name))

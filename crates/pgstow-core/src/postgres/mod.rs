@@ -3,6 +3,7 @@
 
 mod authentication;
 mod cancel;
+pub mod capabilities;
 pub mod catalog;
 pub mod client_tools;
 pub mod connection;

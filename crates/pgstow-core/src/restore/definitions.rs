@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use super::entry::{self, Surroundings};
+use super::hosted;
 use super::journal::Journal;
 use super::owners::Owners;
 use super::selection::Graph;
 use super::session::{Session, describe, is_fatal, is_transient};
 use crate::error::{Error, Result};
 use crate::monitor::{Event, Monitor};
+use crate::platform::Hosting;
 use crate::postgres::QueryError;
 
 /// Entries sent in one message at most: a round trip each would make many tables slow.
@@ -28,6 +30,8 @@ pub(super) struct Replay<'a> {
     pub(super) monitor: &'a dyn Monitor,
     /// Objects that exist already are kept: the backup carries some tables only.
     pub(super) keep_existing: bool,
+    /// Who runs the target.
+    pub(super) hosting: &'a Hosting,
     /// Entries whose owner could not be set; tried again once privileges are in place.
     pub(super) unowned: Mutex<Vec<usize>>,
 }
@@ -158,7 +162,16 @@ impl Replay<'_> {
     fn tolerates(&self, index: usize, error: &QueryError) -> bool {
         let entry = &self.graph.entries[index];
         let is_comment = matches!(entry.kind.as_str(), "COMMENT" | "SECURITY LABEL");
+        let is_attached = hosted::is_attached(entry, self.hosting);
         match error.code() {
+            Some("42501") if is_attached => {
+                let (name, why) = (self.name(index), describe(error));
+                let statement = entry::visible(entry.definition.trim());
+                self.journal.fail(index, &name, &format!("{why}; the table's owner can run: {statement}"));
+                true
+            }
+            // The verification shows whether it differs.
+            Some("42710") if is_attached => true,
             Some("42501") if is_comment => {
                 self.journal.remark(format!("{} is not restored: {}", self.name(index), describe(error)));
                 true

@@ -128,6 +128,12 @@ pub(super) struct Surroundings<'a> {
     pub(super) has_access_method: &'a (dyn Fn(&str) -> bool + Sync),
     /// Whether a schema exists.
     pub(super) has_schema: &'a (dyn Fn(&str) -> bool + Sync),
+    /// Whether a publication exists and stays: it is altered.
+    pub(super) has_publication: &'a (dyn Fn(&str) -> bool + Sync),
+    /// Whether a function of that schema and name stays: it is replaced.
+    pub(super) has_function: &'a (dyn Fn(&str, &str) -> bool + Sync),
+    /// The schema of an extension, where that is neither there nor in the archive.
+    pub(super) schema_for_extension: &'a (dyn Fn(&str) -> Option<String> + Sync),
 }
 
 /// The statements that create the object, with the settings they need before them; none for a
@@ -138,7 +144,15 @@ pub(super) fn statements(entry: &Entry, surroundings: &Surroundings<'_>) -> Stri
         let name = quote_identifier(&entry.tag);
         return if exists { String::new() } else { format!("CREATE SCHEMA {name};\n") };
     }
+    if entry.kind == "PUBLICATION" && (surroundings.has_publication)(&entry.tag) {
+        return altered_publication(entry);
+    }
     let mut statements = String::new();
+    if entry.kind == "EXTENSION"
+        && let Some(schema) = (surroundings.schema_for_extension)(&entry.tag)
+    {
+        statements.push_str(&format!("CREATE SCHEMA IF NOT EXISTS {};\n", quote_identifier(&schema)));
+    }
     if let Some(tablespace) = &entry.tablespace {
         let known = if (surroundings.has_tablespace)(tablespace) { tablespace.as_str() } else { "" };
         statements.push_str(&format!("SET default_tablespace = {};\n", quote_literal(known).trim_start()));
@@ -149,7 +163,15 @@ pub(super) fn statements(entry: &Entry, surroundings: &Surroundings<'_>) -> Stri
         let method = quote_identifier(method.unwrap_or("heap"));
         statements.push_str(&format!("SET default_table_access_method = {method};\n"));
     }
-    statements.push_str(&entry.definition);
+    match (entry.kind.as_str(), &entry.schema, entry.definition.strip_prefix("CREATE FUNCTION ")) {
+        ("FUNCTION", Some(schema), Some(rest))
+            if (surroundings.has_function)(schema, function_name(&entry.tag)) =>
+        {
+            statements.push_str("CREATE OR REPLACE FUNCTION ");
+            statements.push_str(rest);
+        }
+        _ => statements.push_str(&entry.definition),
+    }
     if !entry.definition.trim_end().ends_with(';') {
         statements.push_str(";\n");
     }
@@ -161,6 +183,25 @@ pub(super) fn statements(entry: &Entry, surroundings: &Surroundings<'_>) -> Stri
         statements.push_str("SELECT pg_catalog.set_config('search_path', '', false);\n");
     }
     statements
+}
+
+/// The name in pg_dump's tag of a function, `name(arguments)`.
+fn function_name(tag: &str) -> &str {
+    tag.split_once('(').map_or(tag, |(name, _)| name)
+}
+
+/// Gives a publication that exists the options of the archive's; its tables have entries of their own.
+fn altered_publication(entry: &Entry) -> String {
+    let name = quote_identifier(&entry.tag);
+    let options = entry.definition.trim_end().trim_end_matches(';').rsplit_once(" WITH (");
+    match options {
+        // The archive names options only where they are not the default.
+        Some((_, options)) => format!(
+            "ALTER PUBLICATION {name} SET (publish_via_partition_root = false);\n\
+             ALTER PUBLICATION {name} SET ({options};\n"
+        ),
+        None => String::new(),
+    }
 }
 
 /// The entry's object for people: `table public.orders`, `index public.orders_pkey`.
@@ -199,9 +240,43 @@ pub(super) fn visible(text: &str) -> String {
         .collect()
 }
 
+/// Statements as one line that can be run: line breaks outside quotes become blanks, everything else
+/// that cannot be seen is shown.
+pub(super) fn on_one_line(statements: &str) -> String {
+    let (mut line, mut quote) = (String::new(), None);
+    for c in statements.trim().chars() {
+        match quote {
+            None if c.is_whitespace() => {
+                if !line.ends_with(' ') {
+                    line.push(' ');
+                }
+                continue;
+            }
+            None if c == '\'' || c == '"' => quote = Some(c),
+            Some(open) if c == open => quote = None,
+            _ => {}
+        }
+        line.push(c);
+    }
+    visible(&line)
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+
+    #[test]
+    fn statements_on_one_line_can_be_run() {
+        let several = "CREATE EVENT TRIGGER t ON sql_drop\n   EXECUTE FUNCTION f();\n\nALTER EVENT TRIGGER t DISABLE;\n";
+        assert_eq!(
+            on_one_line(several),
+            "CREATE EVENT TRIGGER t ON sql_drop EXECUTE FUNCTION f(); ALTER EVENT TRIGGER t DISABLE;"
+        );
+        assert_eq!(
+            on_one_line("USING (a = 'it''s  \n so')\n AND \"b  c\";"),
+            "USING (a = 'it''s  \\n so') AND \"b  c\";"
+        );
+    }
 
     pub(in crate::restore) fn sample(id: i32, kind: &str, tag: &str, dependencies: &[i32]) -> Entry {
         let section = match kind {
@@ -232,9 +307,23 @@ pub(super) mod tests {
 
     fn surroundings(known: bool) -> Surroundings<'static> {
         if known {
-            Surroundings { has_tablespace: &|_| true, has_access_method: &|_| true, has_schema: &|_| true }
+            Surroundings {
+                has_tablespace: &|_| true,
+                has_access_method: &|_| true,
+                has_schema: &|_| true,
+                has_publication: &|_| true,
+                has_function: &|_, _| true,
+                schema_for_extension: &|_| None,
+            }
         } else {
-            Surroundings { has_tablespace: &|_| false, has_access_method: &|_| false, has_schema: &|_| false }
+            Surroundings {
+                has_tablespace: &|_| false,
+                has_access_method: &|_| false,
+                has_schema: &|_| false,
+                has_publication: &|_| false,
+                has_function: &|_, _| false,
+                schema_for_extension: &|_| Some("Ext".to_owned()),
+            }
         }
     }
 
@@ -280,6 +369,30 @@ pub(super) mod tests {
         assert_eq!(statements(&public, &surroundings(true)), "");
         assert_eq!(statements(&public, &surroundings(false)), "CREATE SCHEMA \"public\";\n");
         assert_eq!(owner_statement(&public, "app").unwrap(), "ALTER SCHEMA public OWNER TO \"app\";");
+    }
+
+    #[test]
+    fn a_publication_that_stays_is_altered() {
+        let mut publication = sample(1, "PUBLICATION", "supabase_realtime", &[]);
+        publication.definition =
+            "CREATE PUBLICATION supabase_realtime WITH (publish = 'insert, update');\n".into();
+        assert_eq!(
+            statements(&publication, &surroundings(true)),
+            "ALTER PUBLICATION \"supabase_realtime\" SET (publish_via_partition_root = false);\n\
+             ALTER PUBLICATION \"supabase_realtime\" SET (publish = 'insert, update');\n"
+        );
+        assert!(statements(&publication, &surroundings(false)).starts_with("CREATE PUBLICATION"));
+    }
+
+    #[test]
+    fn the_schema_of_an_extension_comes_before_it() {
+        let mut extension = sample(1, "EXTENSION", "citext", &[]);
+        extension.definition = "CREATE EXTENSION IF NOT EXISTS citext WITH SCHEMA \"Ext\";\n".into();
+        assert!(
+            statements(&extension, &surroundings(false))
+                .starts_with("CREATE SCHEMA IF NOT EXISTS \"Ext\";\n")
+        );
+        assert!(statements(&extension, &surroundings(true)).starts_with("CREATE EXTENSION"));
     }
 
     #[test]

@@ -1,9 +1,13 @@
 //! What must hold before anything is changed at the target. Pure: each refusal names what stands
 //! in the way and what to do.
 
+use std::collections::BTreeMap;
+
+use super::hosted::{self, Managed};
 use super::selection::TableName;
 use super::target::{TargetState, TargetTable};
-use super::{Parts, plan};
+use super::{DanglingKeys, Parts, plan};
+use crate::archive::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::inventory::{Inventory, Item, ObjectKind};
 use crate::postgres::identifier::{display_name, quote_qualified};
@@ -121,6 +125,53 @@ pub(super) fn check_rights(new_schemas: &[&str], used_schemas: &[&str], target: 
     Ok(())
 }
 
+/// Foreign keys to rows of the platform that the backup does not carry: made, made without a check, or
+/// left out, as asked; one remark for each that is not as in the backup.
+///
+/// # Errors
+/// Refused, naming them and the choices, when nothing was chosen.
+pub(super) fn settle_dangling_keys(
+    entries: &mut Vec<Entry>,
+    managed: &Managed,
+    choice: DanglingKeys,
+    target: &TargetState,
+) -> Result<Vec<String>> {
+    let names: BTreeMap<i32, &str> = managed.dangling.iter().map(|(id, name)| (*id, name.as_str())).collect();
+    let Some((_, first)) = managed.dangling.first() else { return Ok(Vec::new()) };
+    let remarks = |what: &str| names.values().map(|name| format!("{name} {what}")).collect();
+    match choice {
+        DanglingKeys::Validate => Ok(Vec::new()),
+        DanglingKeys::NotValid => {
+            for entry in entries.iter_mut().filter(|entry| names.contains_key(&entry.id)) {
+                let statement = entry.definition.trim_end().trim_end_matches(';');
+                if !statement.ends_with(" NOT VALID") {
+                    entry.definition = format!("{statement} NOT VALID;\n");
+                }
+            }
+            Ok(remarks("is not validated: the backup does not carry the rows it refers to"))
+        }
+        DanglingKeys::LeaveOut => {
+            entries.retain(|entry| !names.contains_key(&entry.id));
+            Ok(remarks("is left out: the backup does not carry the rows it refers to"))
+        }
+        DanglingKeys::Refuse => {
+            let more = match names.len() - 1 {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            Err(Error::refused(format!(
+                "{first}{more}: the backup does not carry the rows of the platform that it refers to, and {} \
+                 may lack them",
+                target.target
+            ))
+            .hint("--dangling-keys validate    the target holds these rows (it is the same project, say)")
+            .hint("--dangling-keys not-valid   make the keys without checking the rows that are there")
+            .hint("--dangling-keys leave-out   leave the keys out")
+            .hint("or make a backup that carries them: auth_users = \"metadata\" or \"full\""))
+        }
+    }
+}
+
 /// Objects that make a target non-empty: everything but what a fresh database holds, extensions
 /// with the schemas made for them, and what only describes other objects.
 pub(super) fn contents<'a>(
@@ -131,7 +182,10 @@ pub(super) fn contents<'a>(
         let schema = plan::name_parts(name).concat();
         target.extensions.values().any(|(_, found)| *found == schema)
     };
+    let stays = hosted::stays(target).publications;
     inventory.items.iter().filter(move |item| match item.kind {
+        _ if target.equal.contains(&(item.kind, item.name.clone())) => false,
+        ObjectKind::Publication => !stays.contains(&plan::name_parts(&item.name).concat()),
         ObjectKind::Extension
         | ObjectKind::Comment
         | ObjectKind::SecurityLabel
@@ -287,14 +341,14 @@ pub(super) fn quoted_load_target(table: &Table) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
     use crate::repository::format::id::BackupId;
     use crate::repository::format::manifest::{Column, LargeObjects, Selection, Snapshot, Source};
 
-    fn manifest(version: u32, encoding: &str) -> Manifest {
+    pub(in crate::restore) fn manifest(version: u32, encoding: &str) -> Manifest {
         Manifest {
             format_version: 1,
             backup: BackupId::new("test_2026-11-21T09-12-04Z").expect("a valid id"),

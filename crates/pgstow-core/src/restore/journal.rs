@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use crate::repository::format::receipt::Line;
+
 /// Everything noted so far. Shared by all sessions of a restore.
 #[derive(Debug, Default)]
 pub(super) struct Journal(Mutex<Notes>);
@@ -13,6 +15,8 @@ struct Notes {
     failed: BTreeMap<usize, String>,
     problems: Vec<String>,
     remarks: Vec<String>,
+    lines: Vec<Line>,
+    said: Vec<String>,
 }
 
 impl Journal {
@@ -56,6 +60,26 @@ impl Journal {
     /// Notes a difference that the restore makes on purpose.
     pub(super) fn remark(&self, text: impl Into<String>) {
         self.notes().remarks.push(text.into());
+    }
+
+    /// Notes what was counted on the way.
+    pub(super) fn line(&self, line: Line) {
+        self.notes().lines.push(line);
+    }
+
+    /// All counts so far.
+    pub(super) fn lines(&self) -> Vec<Line> {
+        self.notes().lines.clone()
+    }
+
+    /// Notes something to know that is no difference.
+    pub(super) fn note(&self, text: impl Into<String>) {
+        self.notes().said.push(text.into());
+    }
+
+    /// What is to know and no difference.
+    pub(super) fn said(&self) -> Vec<String> {
+        self.notes().said.clone()
     }
 
     /// All failures so far.

@@ -14,14 +14,19 @@ mod definitions;
 mod entry;
 mod finish;
 mod guards;
+mod hosted;
 mod journal;
 mod large_objects;
+mod managed;
 mod owners;
 mod parallel;
+mod platform;
+mod postgrest;
 mod prepare;
 mod privileges;
 mod reconcile;
 mod report;
+mod roles;
 mod rowsum;
 mod run;
 mod schedule;
@@ -32,6 +37,7 @@ mod tasks;
 mod tuning;
 mod verify;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::archive::Entry;
@@ -45,6 +51,7 @@ use crate::repository::format::header::Header;
 use crate::repository::format::manifest::Manifest;
 use crate::repository::format::receipt::Receipt;
 pub use plan::RestorePlan;
+pub use roles::MissingRole;
 
 /// What to restore and how.
 #[derive(Debug, Clone)]
@@ -61,6 +68,29 @@ pub struct RestoreOptions {
     pub lock_timeout: Duration,
     /// Definitions only, rows only, or what the backup holds.
     pub sections: crate::repository::format::manifest::Sections,
+    /// What becomes of foreign keys that refer to rows of the platform which the backup does not carry.
+    pub dangling_keys: DanglingKeys,
+    /// Jobs of pg_cron that were active run at the target too.
+    pub activate_jobs: bool,
+    /// Create the roles that the target lacks: never superusers, without passwords.
+    pub create_roles: bool,
+    /// The role of the target that gets what a role of the backup has, by the backup's name.
+    pub role_map: BTreeMap<String, String>,
+}
+
+/// What becomes of foreign keys of the user's tables that refer to rows of the platform (the users
+/// of its authentication service, say) which the backup does not carry.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DanglingKeys {
+    /// The restore is refused before it begins, and says what can be chosen.
+    #[default]
+    Refuse,
+    /// They are made: the target holds the rows.
+    Validate,
+    /// They are made without a check of the rows that are there.
+    NotValid,
+    /// They are left out, each with a remark.
+    LeaveOut,
 }
 
 /// What a restore did and found.
@@ -73,6 +103,8 @@ pub struct RestoreReport {
     pub receipt_path: String,
     /// How long loading took, verification excepted.
     pub seconds: f64,
+    /// What to know, although nothing differs for it.
+    pub notes: Vec<String>,
 }
 
 /// Which parts of a backup are restored.
@@ -95,8 +127,11 @@ struct Planned<'r> {
     manifest: Manifest,
     catalog: Catalog,
     entries: Vec<Entry>,
+    /// What the target's platform keeps for itself.
+    managed: hosted::Managed,
     target: target::TargetState,
     checksums: bool,
+    activate_jobs: bool,
     lock_timeout: Duration,
     plan: RestorePlan,
     steps: plan::Steps,

@@ -7,6 +7,7 @@ use super::clear::Cover;
 use super::entry::{self, Phase, Treatment};
 use super::guards::{has_rows, load_target};
 use super::owners::Owners;
+use super::roles::{MissingRole, Roles};
 use super::selection::{Carried, Chosen, Graph, TableName};
 use super::target::TargetState;
 use crate::archive::Entry;
@@ -50,6 +51,16 @@ pub struct RestorePlan {
     pub steps: Vec<String>,
     /// What will not be as in the backup, each in words (owner mapped, role missing …).
     pub remarks: Vec<String>,
+    /// Roles that would be created.
+    pub create_roles: Vec<String>,
+    /// The role of the target for each role of the backup that is mapped.
+    pub map_roles: BTreeMap<String, String>,
+    /// Roles of the backup that the target lacks.
+    pub missing_roles: Vec<MissingRole>,
+    /// What to know, although nothing differs for it.
+    pub notes: Vec<String>,
+    /// What would make the result more like the backup.
+    pub hints: Vec<String>,
 }
 
 /// Entries of the archive by the time they are replayed, each list in order.
@@ -72,8 +83,11 @@ pub(super) struct Steps {
     /// Tables are emptied before rows are loaded.
     pub(super) empty_tables: bool,
     pub(super) carried: Carried,
+    /// What the login may not make: kind, schema, pg_dump's tag.
+    pub(super) forbidden: Vec<(String, String, String)>,
     pub(super) phases: Phases,
     pub(super) owners: Owners,
+    pub(super) roles: Roles,
     /// Tables that COPY loads, in the order in which a session without the right to silence
     /// foreign keys must load them.
     pub(super) tables: Vec<TableName>,
@@ -92,13 +106,14 @@ pub(super) struct Input<'a> {
     pub(super) empty_tables: bool,
     pub(super) carried: Carried,
     pub(super) tables: Vec<TableName>,
+    pub(super) roles: Roles,
 }
 
 /// Decides everything.
 pub(super) fn make(input: Input<'_>) -> (RestorePlan, Steps) {
     let Input { manifest, catalog, graph, chosen, target, parts, .. } = &input;
     let chosen_entries: Vec<&Entry> = chosen.entries.iter().map(|&index| &graph.entries[index]).collect();
-    let (owners, owned) = resolve_owners(&chosen_entries, manifest, *parts, target);
+    let (owners, owned) = resolve_owners(&chosen_entries, manifest, *parts, target, &input.roles);
     let mut remarks = owners.remarks(&owned);
     remarks.extend(chosen.remarks.iter().cloned());
     if parts.definitions {
@@ -112,7 +127,7 @@ pub(super) fn make(input: Input<'_>) -> (RestorePlan, Steps) {
     } else {
         Vec::new()
     };
-    let plan = RestorePlan {
+    let mut plan = RestorePlan {
         backup: manifest.backup.to_string(),
         target: target.target.clone(),
         target_server: target.server(),
@@ -128,6 +143,7 @@ pub(super) fn make(input: Input<'_>) -> (RestorePlan, Steps) {
         remarks,
         ..RestorePlan::default()
     };
+    input.roles.announce(&mut plan);
     let steps = Steps {
         parts: *parts,
         atomic,
@@ -135,8 +151,10 @@ pub(super) fn make(input: Input<'_>) -> (RestorePlan, Steps) {
         cover: input.cover,
         empty_tables: input.empty_tables,
         carried: input.carried,
+        forbidden: input.chosen.forbidden.clone(),
         phases,
         owners,
+        roles: input.roles,
         tables: input.tables,
     };
     (plan, steps)
@@ -177,6 +195,7 @@ fn resolve_owners(
     manifest: &Manifest,
     parts: Parts,
     target: &TargetState,
+    roles: &Roles,
 ) -> (Owners, BTreeMap<String, usize>) {
     let mut owned: BTreeMap<String, usize> = BTreeMap::new();
     if parts.definitions {
@@ -189,7 +208,8 @@ fn resolve_owners(
             *owned.entry(object.owner.clone()).or_default() += 1;
         }
     }
-    (Owners::new(&target.login, owned.keys().map(String::as_str), &target.roles), owned)
+    let owners = owned.keys().map(String::as_str);
+    (Owners::new(&target.login, owners, &target.roles, &roles.renamed), owned)
 }
 
 fn extension_remarks(catalog: &Catalog, target: &TargetState) -> Vec<String> {

@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::clear::{self, Cover, Survey};
+use super::hosted::DashboardMade;
 use super::plan::{self, Input};
 use super::selection::{self, Carried, Chosen, Graph, TableName};
 use super::session::Session;
 use super::target::{self, TargetState};
-use super::{Parts, Planned, Prepared, RestoreOptions, guards};
+use super::{Parts, Planned, Prepared, RestoreOptions, guards, hosted, managed, platform, roles};
 use crate::archive::{self, Entry};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
+use crate::inventory::catalog::Catalog;
+use crate::platform::{Platform, supabase};
 use crate::postgres::Connection;
 use crate::postgres::identifier::display_name;
 use crate::repository::Repository;
@@ -31,10 +34,10 @@ pub(super) fn prepare<'r>(
     interrupt: &Interrupt,
 ) -> Result<Prepared<'r>> {
     interrupt.check()?;
-    let manifest = repository.manifest(header)?;
-    let catalog = repository.catalog(&manifest)?;
+    let mut manifest = repository.manifest(header)?;
+    let mut catalog = repository.catalog(&manifest)?;
     let parts = guards::parts(manifest.selection.sections, options.sections)?;
-    let entries = if parts.definitions {
+    let mut entries = if parts.definitions {
         archive::read(&repository.file(&manifest, ARCHIVE)?)
             .map_err(|error| error.context(&manifest.backup))?
     } else {
@@ -44,13 +47,36 @@ pub(super) fn prepare<'r>(
         check_objects(repository, &manifest, interrupt)?;
     }
     let mut session = Session::open(&options.connection, interrupt)?;
-    let target = target::read(&mut session.connection).map_err(Error::from)?;
+    let mut target = target::read(&mut session.connection).map_err(Error::from)?;
     session.login.clone_from(&target.login);
     guards::check_server(&manifest, &target)?;
+    let managed = hosted::project(&mut manifest, &mut catalog, &mut entries, &target.hosting);
+    if parts.definitions {
+        target.keep(DashboardMade::find(&target, &catalog.inventory));
+        hosted::leave_out_equal(&mut entries, &target.equal);
+    }
+    if parts.rows {
+        managed::check(&managed, &catalog.filled, &target)?;
+    }
+    let keys_left_out = if parts.definitions {
+        guards::settle_dangling_keys(&mut entries, &managed, options.dangling_keys, &target)?
+    } else {
+        Vec::new()
+    };
 
-    let graph = Graph::new(&entries);
     let carried = carried(&manifest);
+    let backup = roles::Backup { manifest: &manifest, catalog: &catalog, carried: &carried, parts };
+    let asked = roles::Asked { create: options.create_roles, map: &options.role_map };
+    let roles = roles::resolve(&mut entries, &backup, asked, &mut target)?;
+    let graph = Graph::new(&entries);
     let mut chosen = selection::choose(&graph, &carried);
+    chosen.remarks.extend(keys_left_out);
+    chosen.remarks.extend(hosted::lost_policies(&catalog, &target.hosting));
+    leave_out_platform_extensions(&graph, &mut chosen, &catalog, &target);
+    platform::leave_out_forbidden(&mut session.connection, &graph, &mut chosen, &catalog.inventory, &target)?;
+    platform::leave_out_reserved(&mut session.connection, &graph, &mut chosen, &catalog.inventory, &target)?;
+    target.called = platform::called_functions(&mut session.connection, &chosen.forbidden)?;
+    roles.leave_out(&graph, &mut chosen);
     leave_out_default_privileges(&graph, &mut chosen, &target);
     let (cover, tables, empty_tables) = if parts.definitions {
         (check_definitions(&graph, &chosen, &carried, &manifest, &target, options, parts)?, Vec::new(), false)
@@ -77,14 +103,44 @@ pub(super) fn prepare<'r>(
         empty_tables,
         carried,
         tables,
+        roles,
     });
+    plan.load_tables += managed.tables.len();
+    plan.load_rows += managed.tables.iter().map(|table| table.rows).sum::<u64>();
+    plan.load_bytes += managed.tables.iter().map(|table| table.bytes).sum::<u64>();
+    plan.notes.extend(database_settings_note(&catalog, &target));
     plan.drop = survey.counts();
     plan.drop_rows = survey.rows;
     plan.dropped = survey.doomed.into_iter().map(|doomed| doomed.name).collect();
-    let (checksums, lock_timeout) = (options.checksums, options.lock_timeout);
-    let planned =
-        Planned { repository, manifest, catalog, entries, target, checksums, lock_timeout, plan, steps };
+    let planned = Planned {
+        repository,
+        manifest,
+        catalog,
+        entries,
+        managed,
+        target,
+        checksums: options.checksums,
+        activate_jobs: options.activate_jobs,
+        lock_timeout: options.lock_timeout,
+        plan,
+        steps,
+    };
     Ok(Prepared { planned, session })
+}
+
+/// Settings of a whole database belong to the place; only a platform's project gets them.
+fn database_settings_note(catalog: &Catalog, target: &TargetState) -> Option<String> {
+    if target.hosting.platform != Platform::Plain {
+        return None;
+    }
+    let settings = catalog.database_settings.iter().filter(|kept| kept.role.is_none());
+    let names: Vec<&str> = settings.filter_map(|kept| kept.setting.split('=').next()).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "settings of the database itself are not restored (ALTER DATABASE … SET): {}",
+            names.join(", ")
+        )
+    })
 }
 
 fn check_objects(repository: &Repository, manifest: &Manifest, interrupt: &Interrupt) -> Result<()> {
@@ -146,6 +202,38 @@ fn leave_out_default_privileges(graph: &Graph<'_>, chosen: &mut Chosen, target: 
     }
 }
 
+/// A platform's own extensions, where the target is another place that does not have them.
+fn leave_out_platform_extensions(
+    graph: &Graph<'_>,
+    chosen: &mut Chosen,
+    catalog: &Catalog,
+    target: &TargetState,
+) {
+    let is_platforms = |name: &str| {
+        catalog.hosting.platform == Platform::Supabase && supabase::OWN_EXTENSIONS.contains(&name)
+    };
+    let mut remarks = Vec::new();
+    chosen.entries.retain(|&index| {
+        let entry = &graph.entries[index];
+        let is_there =
+            target.extensions.contains_key(&entry.tag) || target.available.contains_key(&entry.tag);
+        if let ("COMMENT", Some(name)) = (entry.kind.as_str(), entry.tag.strip_prefix("EXTENSION ")) {
+            let is_there = target.extensions.contains_key(name) || target.available.contains_key(name);
+            return is_there || !is_platforms(name);
+        }
+        let kept = entry.kind != "EXTENSION" || is_there || !is_platforms(&entry.tag);
+        if !kept {
+            let platform = catalog.hosting.platform;
+            remarks.push(format!(
+                "extension {} is not restored: it is {platform}'s own, and {} does not have it",
+                entry.tag, target.target
+            ));
+        }
+        kept
+    });
+    chosen.remarks.extend(remarks);
+}
+
 /// Guards of a restore that creates objects; what is to be cleared, if anything.
 fn check_definitions(
     graph: &Graph<'_>,
@@ -181,7 +269,7 @@ fn check_definitions(
     } else {
         BTreeSet::new()
     };
-    Ok(Some(Cover::new(graph, chosen, carried, large_objects)))
+    Ok(Some(Cover::new(graph, chosen, carried, large_objects, target)))
 }
 
 /// Guards of a restore that only loads rows; what is cleared, in which order tables are loaded,

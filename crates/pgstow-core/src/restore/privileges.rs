@@ -8,9 +8,9 @@ use super::reconcile::{
     Change, Expected, Object, Terms, changes, complete, expect, left_out, object, object_of, objects,
 };
 use super::session::{Session, describe};
+use super::target::TargetState;
 use crate::error::{Error, Result};
 use crate::inventory::{Inventory, Privilege};
-use crate::postgres::catalog::inventory;
 
 /// How often privileges are compared and changed: revoking with CASCADE may take a wanted one
 /// along, which the next round grants again.
@@ -25,9 +25,9 @@ pub(super) struct Reconciliation<'a> {
     /// Objects that the backup creates; others belong to extensions or the system.
     pub(super) own: BTreeSet<Object>,
     pub(super) owners: &'a Owners,
-    pub(super) roles: &'a BTreeMap<String, bool>,
+    /// The target as it was found.
+    pub(super) target: &'a TargetState,
     pub(super) source_version: u32,
-    pub(super) target_version: u32,
 }
 
 /// How the reconciliation ended.
@@ -42,17 +42,17 @@ pub(super) struct Reconciled {
 impl Reconciliation<'_> {
     /// Every privilege that is held at the target now.
     fn held(&self, session: &mut Session, objects: &Inventory) -> Result<Vec<Privilege>> {
-        let privileges = inventory::read_privileges(&mut session.connection).map_err(Error::from)?;
+        let privileges = self.target.privileges_now(&mut session.connection).map_err(Error::from)?;
         Ok(complete(&objects.items, privileges))
     }
 
     fn terms<'t>(&'t self, owned: &'t BTreeMap<Object, String>) -> Terms<'t> {
         Terms {
             owners: self.owners,
-            roles: self.roles,
+            roles: &self.target.roles,
             owned,
             source_knows_maintain: self.source_version >= 170_000,
-            target_knows_maintain: self.target_version >= 170_000,
+            target_knows_maintain: self.target.version >= 170_000,
         }
     }
 
@@ -62,8 +62,13 @@ impl Reconciliation<'_> {
     /// The server's, when it cannot go on.
     pub(super) fn run(&self, session: &mut Session, journal: &Journal) -> Result<Reconciled> {
         let mut reconciled = Reconciled::default();
-        let actual = inventory::read(&mut session.connection).map_err(Error::from)?;
-        let owned = owners_of(&actual);
+        let actual = self.target.inventory_now(&mut session.connection).map_err(Error::from)?;
+        let mut found = self.held(session, &actual)?;
+        let mut owned = owners_of(&actual);
+        // Members of extensions whose access lists are as they came.
+        for held in &found {
+            owned.entry(object(held)).or_insert_with(|| held.owner.clone());
+        }
         let existing = objects(&actual);
         let terms = self.terms(&owned);
         let more = left_out(&self.inventory.items, &self.inventory.privileges);
@@ -77,7 +82,6 @@ impl Reconciliation<'_> {
             })
             .cloned()
             .collect();
-        let mut found = self.held(session, &actual)?;
         let mut failures: BTreeMap<String, usize> = BTreeMap::new();
         for _ in 0..ROUNDS {
             let changes = changes(&reconciled.expected.privileges, &found, &wanted, &terms);

@@ -51,21 +51,34 @@ pub(super) fn expect<'p>(privileges: impl IntoIterator<Item = &'p Privilege>, te
             .unwrap_or_else(|| terms.owners.at_target(&held.owner).to_owned());
         let grantee = match &held.grantee {
             Some(role) if *role == held.owner => Some(owner.clone()),
-            Some(role) if !terms.roles.contains_key(role) => {
+            Some(role) if !terms.roles.contains_key(terms.owners.renamed(role)) => {
                 *expected.missing_roles.entry(role.clone()).or_default() += 1;
                 continue;
             }
-            other => other.clone(),
+            Some(role) => Some(terms.owners.renamed(role).to_owned()),
+            None => None,
         };
-        let grantor = if held.grantor == held.owner {
+        let renamed_grantor = terms.owners.renamed(&held.grantor);
+        let grantor = if held.grantor == held.owner || renamed_grantor == owner {
             owner.clone()
-        } else if terms.roles.get(&held.grantor) == Some(&true) {
-            held.grantor.clone()
+        } else if terms.roles.get(renamed_grantor) == Some(&true) {
+            renamed_grantor.to_owned()
         } else {
             *expected.other_grantors.entry(held.grantor.clone()).or_default() += 1;
             owner.clone()
         };
-        expected.privileges.push(Privilege { owner, grantee, grantor, ..held.clone() });
+        let mut mapped = Privilege { owner, grantee, grantor, ..held.clone() };
+        let is_new_pair =
+            |one: &str, other: &str| one != other && terms.owners.renamed(one) == terms.owners.renamed(other);
+        if let Some(role) = &held.grantee {
+            // Two roles that become one have nothing to grant to each other, and an owner needs no
+            // grant option.
+            if mapped.grantee.as_ref() != Some(&mapped.owner) && is_new_pair(role, &held.grantor) {
+                continue;
+            }
+            mapped.grantable &= mapped.grantee.as_ref() != Some(&mapped.owner) || *role == held.owner;
+        }
+        expected.privileges.push(mapped);
     }
     // The order ends with whether it may be granted on: of two that are else equal the later one
     // may, if any.
@@ -295,7 +308,11 @@ mod tests {
     impl World {
         fn new(roles: &[&str]) -> Self {
             let roles: BTreeMap<String, bool> = roles.iter().map(|role| ((*role).to_owned(), true)).collect();
-            Self { owners: Owners::new("me", ["app"], &roles), roles, owned: BTreeMap::new() }
+            Self::with_names(roles, &BTreeMap::new())
+        }
+
+        fn with_names(roles: BTreeMap<String, bool>, renamed: &BTreeMap<String, String>) -> Self {
+            Self { owners: Owners::new("me", ["app"], &roles, renamed), roles, owned: BTreeMap::new() }
         }
 
         fn terms(&self) -> Terms<'_> {
@@ -354,6 +371,40 @@ mod tests {
             expected.remarks(),
             ["2 privileges of role gone cannot be restored: the target has no such role"]
         );
+    }
+
+    #[test]
+    fn privileges_follow_the_names_that_roles_have_at_the_target() {
+        let roles: BTreeMap<String, bool> =
+            ["web", "guest"].into_iter().map(|role| (role.to_owned(), true)).collect();
+        let renamed = [("app", "web"), ("reader", "guest"), ("writer", "guest"), ("deputy", "web")];
+        let renamed = renamed.into_iter().map(|(old, new)| (old.to_owned(), new.to_owned())).collect();
+        let world = World::with_names(roles, &renamed);
+        let by = |grantor: &str, privilege: &str, grantee: &str| Privilege {
+            grantor: grantor.into(),
+            ..held(privilege, Some(grantee))
+        };
+        let privileges = [
+            held("SELECT", Some("app")),
+            held("INSERT", Some("reader")),
+            held("INSERT", Some("writer")),
+            // An owner's grant to what is now the owner, and one between two roles that become one.
+            Privilege { grantable: true, ..held("SELECT", Some("deputy")) },
+            by("reader", "DELETE", "writer"),
+            by("deputy", "UPDATE", "reader"),
+        ];
+        let mut expected = expect(&privileges, &world.terms());
+        expected.privileges.sort();
+        let held_there = |privilege: &str, grantee: &str| Privilege {
+            owner: "web".into(),
+            grantor: "web".into(),
+            ..held(privilege, Some(grantee))
+        };
+        assert_eq!(
+            expected.privileges,
+            [held_there("INSERT", "guest"), held_there("UPDATE", "guest"), held_there("SELECT", "web")]
+        );
+        assert!(expected.remarks().is_empty(), "{:?}", expected.remarks());
     }
 
     #[test]

@@ -18,9 +18,11 @@ pub(super) fn receipt(
     remarks.extend(journal.problems());
     remarks.extend(journal.remarks());
     remarks.extend(verified.differences);
+    let mut lines = verified.lines;
+    lines.extend(journal.lines());
     let mut seen = std::collections::BTreeSet::new();
     remarks.retain(|remark| seen.insert(remark.clone()));
-    let equal = remarks.is_empty() && verified.lines.iter().all(|line| line.equal);
+    let equal = remarks.is_empty() && lines.iter().all(|line| line.equal);
     Receipt {
         format_version: FORMAT_VERSION,
         backup: planned.manifest.backup.clone(),
@@ -29,7 +31,7 @@ pub(super) fn receipt(
         finished_at: jiff::Timestamp::now(),
         outcome: if equal { Outcome::Equal } else { Outcome::Differs },
         checksums: planned.checksums,
-        lines: verified.lines,
+        lines,
         remarks,
     }
 }

@@ -16,7 +16,7 @@ use super::selection::{Carried, Graph, TableName};
 use super::session::{Session, describe};
 use super::tasks::{self, Rows, Size, Work};
 use super::verify::{Verification, Verified};
-use super::{Planned, RestoreReport, clear, finish, large_objects, report};
+use super::{Planned, RestoreReport, clear, finish, hosted, large_objects, managed, platform, report};
 use crate::error::{Error, ErrorKind, Result};
 use crate::interrupt::Interrupt;
 use crate::inventory::ObjectKind;
@@ -55,7 +55,8 @@ pub(super) fn apply(
         Ok((verified, seconds)) => {
             let receipt = report::receipt(planned, &journal, verified, started_at);
             let receipt_path = planned.repository.store_receipt(&receipt)?;
-            Ok(RestoreReport { receipt, receipt_path, seconds })
+            let notes = planned.plan.notes.iter().cloned().chain(journal.said()).collect();
+            Ok(RestoreReport { receipt, receipt_path, seconds, notes })
         }
         Err(error) => {
             // The failure counts; a receipt that cannot be stored must not hide it.
@@ -88,6 +89,7 @@ impl<'a> Run<'a> {
         let result = self.atomically(&mut sessions);
         match result {
             Ok((verified, seconds)) => {
+                self.tell_of_new_schema(&mut sessions);
                 if self.steps.parts.rows {
                     self.analyze_restored(&mut sessions);
                 }
@@ -100,6 +102,13 @@ impl<'a> Run<'a> {
                 }
                 Err(error.hint("the target is as it was: the transaction was rolled back"))
             }
+        }
+    }
+
+    /// The restore is committed by now.
+    fn tell_of_new_schema(&self, sessions: &mut [Session]) {
+        if let (true, Some(session)) = (self.steps.parts.definitions, sessions.first_mut()) {
+            super::postgrest::notify(session, self.journal);
         }
     }
 
@@ -166,10 +175,12 @@ impl<'a> Run<'a> {
         session.ease()?;
         let mut sessions = vec![session];
         self.add_sessions(&mut sessions)?;
+        platform::silence(&mut sessions, &self.planned.target)?;
         let (reconciled, covered) = self.restore(&mut sessions)?;
         finish::make_durable(self.lead(&mut sessions)?).map_err(Error::from)?;
         let seconds = self.begun.elapsed().as_secs_f64();
         let verified = self.verify(&mut sessions, reconciled, &covered)?;
+        self.tell_of_new_schema(&mut sessions);
         Ok((verified, seconds))
     }
 
@@ -194,7 +205,10 @@ impl<'a> Run<'a> {
 
     /// Definitions, rows, the rest of the definitions, privileges; the same order for both ways.
     fn restore(&self, sessions: &mut [Session]) -> Result<(Option<Reconciled>, BTreeSet<Object>)> {
+        self.steps.roles.create(self.lead(sessions)?, self.journal)?;
         let target = &self.planned.target;
+        let stays = hosted::stays(target);
+        let replaced = hosted::schema_and_name(&target.called);
         let new_methods: BTreeSet<&str> = self
             .graph
             .entries
@@ -209,7 +223,11 @@ impl<'a> Run<'a> {
                 has_tablespace: &|name| target.tablespaces.contains(name),
                 has_access_method: &|name| target.access_methods.contains(name) || new_methods.contains(name),
                 has_schema: &|name| target.schemas.contains_key(name),
+                has_publication: &|name| stays.publications.contains(name),
+                has_function: &|schema, name| replaced.contains(&(schema.to_owned(), name.to_owned())),
+                schema_for_extension: &|name| self.schema_for_extension(name),
             },
+            hosting: &target.hosting,
             journal: self.journal,
             monitor: self.monitor,
             keep_existing: self.steps.cover.is_some() && self.steps.carried != Carried::Everything,
@@ -220,6 +238,11 @@ impl<'a> Run<'a> {
             self.phase("definitions")?;
             replay.in_order(self.lead(sessions)?, &self.steps.phases.before, &|_| true)?;
             self.own_public(self.lead(sessions)?)?;
+            platform::settle_row_security(self.lead(sessions)?, self.planned)?;
+        }
+        if parts.rows && !self.planned.managed.tables.is_empty() {
+            self.phase("rows of the platform's tables")?;
+            managed::load(self.lead(sessions)?, &self.planned.managed, target, &self.loader())?;
         }
         if self.steps.atomic {
             self.fill_in_order(sessions, &replay)?;
@@ -241,9 +264,17 @@ impl<'a> Run<'a> {
             let populated = self.populated();
             finish::materialized_views(self.lead(sessions)?, &populated, self.journal, self.monitor)?;
         }
+        if parts.definitions && self.steps.carried == Carried::Everything {
+            platform::forget_default_privileges(self.lead(sessions)?, self.planned, self.journal)?;
+        }
         if parts.definitions && !self.steps.phases.late.is_empty() {
             self.phase("publications and event triggers")?;
             replay.in_order(self.lead(sessions)?, &self.steps.phases.late, &|_| false)?;
+        }
+        if parts.definitions && self.steps.carried == Carried::Everything {
+            let activate = self.planned.activate_jobs;
+            platform::database_settings(self.lead(sessions)?, self.planned, self.journal)?;
+            platform::schedule_jobs(self.lead(sessions)?, self.planned, activate, self.journal)?;
         }
         Ok((reconciled, covered))
     }
@@ -259,6 +290,7 @@ impl<'a> Run<'a> {
         let wanted = owner(&self.planned.catalog.inventory.items);
         let found = owner(&self.planned.target.inventory.items);
         let (Some(wanted), Some(found)) = (wanted, found) else { return Ok(()) };
+        let wanted = self.steps.owners.renamed(&wanted).to_owned();
         if wanted == found || in_archive || self.steps.carried != Carried::Everything {
             return Ok(());
         }
@@ -319,6 +351,15 @@ impl<'a> Run<'a> {
             monitor: self.monitor,
         };
         parallel.run(sessions, work)
+    }
+
+    /// The schema that an extension needs and nobody makes.
+    fn schema_for_extension(&self, name: &str) -> Option<String> {
+        let extension = self.planned.catalog.extensions.iter().find(|extension| extension.name == name)?;
+        let schema = &extension.schema;
+        let is_made = self.graph.entries.iter().any(|entry| entry.kind == "SCHEMA" && entry.tag == *schema);
+        let is_known = is_made || schema == "pg_catalog" || self.planned.target.schemas.contains_key(schema);
+        (!is_known).then(|| schema.clone())
     }
 
     /// Processors of a server on this machine.
@@ -504,9 +545,8 @@ impl<'a> Run<'a> {
             covered: covered.clone(),
             own: objects(&planned.catalog.inventory),
             owners: &self.steps.owners,
-            roles: &planned.target.roles,
+            target: &planned.target,
             source_version: planned.manifest.source.server_version_num,
-            target_version: planned.target.version,
         };
         let mut reconciled = reconciliation.run(session, self.journal)?;
         let waiting = !replay.unowned.lock().unwrap_or_else(PoisonError::into_inner).is_empty();

@@ -27,6 +27,8 @@ pub(super) struct Chosen {
     pub(super) entries: Vec<usize>,
     /// One sentence for each thing left out that the user might expect.
     pub(super) remarks: Vec<String>,
+    /// Triggers and policies on the platform's tables that the login may not make: kind, schema, tag.
+    pub(super) forbidden: Vec<(String, String, String)>,
 }
 
 /// The entries of an archive with their dependencies by index.
@@ -74,7 +76,9 @@ impl<'a> Graph<'a> {
 /// Chooses the entries to replay.
 pub(super) fn choose(graph: &Graph<'_>, carried: &Carried) -> Chosen {
     let mut chosen = match carried {
-        Carried::Everything => Chosen { entries: (0..graph.entries.len()).collect(), remarks: Vec::new() },
+        Carried::Everything => {
+            Chosen { entries: (0..graph.entries.len()).collect(), remarks: Vec::new(), ..Chosen::default() }
+        }
         Carried::Only(tables) => only(graph, tables),
         Carried::AllBut(tables) => all_but(graph, tables),
     };
@@ -90,7 +94,7 @@ pub(super) fn choose(graph: &Graph<'_>, carried: &Carried) -> Chosen {
             }
         }
     });
-    Chosen { entries: chosen.entries, remarks }
+    Chosen { entries: chosen.entries, remarks, ..Chosen::default() }
 }
 
 /// Kinds that belong to the table (or to another part of a table) they depend on.
@@ -154,7 +158,7 @@ fn only(graph: &Graph<'_>, tables: &BTreeSet<TableName>) -> Chosen {
             }
         }
         if included.len() == before {
-            return Chosen { entries: included.into_iter().collect(), remarks };
+            return Chosen { entries: included.into_iter().collect(), remarks, ..Chosen::default() };
         }
     }
 }
@@ -215,7 +219,7 @@ fn all_but(graph: &Graph<'_>, carried: &BTreeSet<TableName>) -> Chosen {
         }
         if found.is_empty() {
             let entries = (0..graph.entries.len()).filter(|index| !gone.contains_key(index)).collect();
-            return Chosen { entries, remarks };
+            return Chosen { entries, remarks, ..Chosen::default() };
         }
         gone.extend(found);
     }

@@ -3,9 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::hosted::{self, DashboardMade};
+use super::roles::Rights;
 use super::selection::TableName;
-use crate::inventory::Inventory;
-use crate::postgres::catalog::inventory;
+use crate::inventory::{Inventory, ObjectKind, Privilege};
+use crate::platform::{Hosting, Platform};
+use crate::postgres::capabilities::may_silence_triggers;
+use crate::postgres::catalog::{hosting, inventory};
 use crate::postgres::rows::Rows;
 use crate::postgres::{Connection, QueryError};
 
@@ -30,8 +34,13 @@ pub(super) struct TargetState {
     pub(super) may_create_schemas: bool,
     /// Schemas, each with whether the login may create in it.
     pub(super) schemas: BTreeMap<String, bool>,
-    /// Roles, each with whether the login may give objects to it.
+    /// Roles, each with whether the login may give objects to it; with those that this restore
+    /// will create.
     pub(super) roles: BTreeMap<String, bool>,
+    /// Roles whose names are keywords, so that the server quotes them.
+    pub(super) keyword_roles: BTreeSet<String>,
+    /// What the login may do about roles.
+    pub(super) rights: Rights,
     pub(super) tablespaces: BTreeSet<String>,
     /// Table access methods.
     pub(super) access_methods: BTreeSet<String>,
@@ -43,6 +52,17 @@ pub(super) struct TargetState {
     pub(super) may_replicate: bool,
     pub(super) large_objects: BTreeSet<u32>,
     pub(super) tables: BTreeMap<TableName, TargetTable>,
+    /// Who runs it.
+    pub(super) hosting: Hosting,
+    /// What of the user's is on a platform's database and not in the backup, and stays: event triggers
+    /// that the platform's dashboard made, with their functions.
+    pub(super) kept: BTreeSet<(ObjectKind, String)>,
+    /// Such that are as in the backup: they stay too.
+    pub(super) equal: BTreeSet<(ObjectKind, String)>,
+    /// Functions that are replaced and not made anew: what may not be made again calls them.
+    pub(super) called: BTreeSet<String>,
+    /// Publications.
+    pub(super) publications: BTreeSet<String>,
     pub(super) inventory: Inventory,
 }
 
@@ -74,6 +94,59 @@ impl TargetState {
         self.version / 10_000
     }
 
+    /// The user's objects at the target, as they are now.
+    ///
+    /// # Errors
+    /// The server's.
+    pub(super) fn inventory_now(&self, connection: &mut Connection) -> Result<Inventory, QueryError> {
+        let hosting = self.hosting_now(connection)?;
+        let mut found = inventory::read(connection, &hosting)?;
+        hosted::keep_users(&mut found, &hosting);
+        self.leave_out_kept(&mut found);
+        Ok(found)
+    }
+
+    /// With schemas of the platform that came with an extension meanwhile.
+    fn hosting_now(&self, connection: &mut Connection) -> Result<Hosting, QueryError> {
+        let mut hosting = self.hosting.clone();
+        if hosting.platform != Platform::Plain {
+            hosting.internal.extend(hosting::read(connection)?.internal);
+        }
+        Ok(hosting)
+    }
+
+    /// Every privilege on the user's objects, as they are now.
+    ///
+    /// # Errors
+    /// The server's.
+    pub(super) fn privileges_now(&self, connection: &mut Connection) -> Result<Vec<Privilege>, QueryError> {
+        let hosting = self.hosting_now(connection)?;
+        let privileges = inventory::read_privileges(connection)?;
+        let mut found = Inventory { items: Vec::new(), privileges };
+        hosted::keep_users(&mut found, &hosting);
+        self.leave_out_kept(&mut found);
+        Ok(found.privileges)
+    }
+
+    /// Lets what a dashboard made stay, whatever is restored.
+    pub(super) fn keep(&mut self, found: DashboardMade) {
+        self.kept = found.extra;
+        self.equal = found.equal;
+        let mut inventory = std::mem::take(&mut self.inventory);
+        self.leave_out_kept(&mut inventory);
+        self.inventory = inventory;
+    }
+
+    fn leave_out_kept(&self, inventory: &mut Inventory) {
+        if self.kept.is_empty() {
+            return;
+        }
+        inventory.items.retain(|item| !self.kept.contains(&(item.kind, item.name.clone())));
+        inventory.privileges.retain(|held| {
+            held.target != "FUNCTION" || !self.kept.contains(&(ObjectKind::Function, held.name.clone()))
+        });
+    }
+
     /// What users see of the server.
     pub(super) fn server(&self) -> String {
         format!("PostgreSQL {}", self.version_text)
@@ -94,7 +167,9 @@ pub(super) fn read(connection: &mut Connection) -> Result<TargetState, QueryErro
     for row in connection.query("SELECT oid FROM pg_catalog.pg_largeobject_metadata")?.iter() {
         state.large_objects.insert(row.get(0)?);
     }
-    state.inventory = inventory::read(connection)?;
+    state.hosting = hosting::read(connection)?;
+    state.publications = names(&connection.query("SELECT pubname FROM pg_catalog.pg_publication")?)?;
+    state.inventory = state.inventory_now(connection)?;
     Ok(state)
 }
 
@@ -126,20 +201,36 @@ fn read_server(connection: &mut Connection, state: &mut TargetState) -> Result<(
     state.tablespaces = names(&connection.query("SELECT spcname FROM pg_catalog.pg_tablespace")?)?;
     state.access_methods =
         names(&connection.query("SELECT amname FROM pg_catalog.pg_am WHERE amtype = 't'")?)?;
-    let may_replicate = "SELECT pg_catalog.has_parameter_privilege('session_replication_role', 'SET')";
-    state.may_replicate = state.is_superuser
-        || (state.major() >= 15 && connection.query(may_replicate)?.only()?.get::<bool>(0)?);
+    state.may_replicate = may_silence_triggers(connection)?;
     Ok(())
 }
 
 fn read_roles(connection: &mut Connection, state: &mut TargetState) -> Result<(), QueryError> {
     let right = if state.major() >= 16 { "SET" } else { "MEMBER" };
-    let rows = connection
-        .query(&format!("SELECT rolname, pg_catalog.pg_has_role(oid, '{right}') FROM pg_catalog.pg_roles"))?;
+    let rows = connection.query(&format!(
+        "SELECT rolname, pg_catalog.pg_has_role(oid, '{right}'), \
+             rolname ~ '^[a-z_][a-z0-9_]*$' AND pg_catalog.quote_ident(rolname) <> rolname \
+             FROM pg_catalog.pg_roles"
+    ))?;
     for row in rows.iter() {
         let reachable: bool = row.get(1)?;
         state.roles.insert(row.get(0)?, reachable || state.is_superuser);
+        if row.get(2)? {
+            state.keyword_roles.insert(row.get(0)?);
+        }
     }
+    let own = connection.query(
+        "SELECT rolcreaterole, rolcreatedb, rolbypassrls FROM pg_catalog.pg_roles \
+         WHERE rolname = current_user",
+    )?;
+    let own = own.only()?;
+    state.rights = Rights {
+        superuser: state.is_superuser,
+        create_role: own.get(0)?,
+        create_database: own.get(1)?,
+        bypass_rls: own.get(2)?,
+        major: state.major(),
+    };
     Ok(())
 }
 

@@ -234,7 +234,12 @@ fn pg_dump_connects_with_the_same_certificate_and_keepalives() {
     connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").expect("a transaction");
     let rows = connection.query("SELECT pg_catalog.pg_export_snapshot()").expect("a snapshot");
     let snapshot: String = rows.only().expect("one row").get(0).expect("a name");
-    let dump = SchemaDump { snapshot: &snapshot, encoding: "UTF8", exclude: &[], lock_timeout_ms: 10_000 };
+    let dump = SchemaDump {
+        snapshot: &snapshot,
+        encoding: "UTF8",
+        lock_timeout_ms: 10_000,
+        ..SchemaDump::default()
+    };
 
     let real = ground.server.binaries().program("pg_dump");
     let directory = ground.files.0.path();

@@ -145,6 +145,7 @@ impl Ground {
             full: false,
             full_every: Duration::from_secs(7 * 24 * 3600),
             keep_every: std::time::Duration::from_secs(10),
+            auth_users: pgstow_core::platform::AuthUsers::default(),
         }
     }
 
@@ -235,6 +236,10 @@ impl Ground {
             checksums: true,
             lock_timeout: Duration::from_secs(30),
             sections: pgstow_core::repository::format::manifest::Sections::All,
+            dangling_keys: restore::DanglingKeys::default(),
+            activate_jobs: false,
+            create_roles: false,
+            role_map: BTreeMap::new(),
         };
         let (interrupt, repository) = (Interrupt::new(), self.repository());
         let prepared = restore::prepare(&repository, header, &options, &interrupt).expect("a plan");

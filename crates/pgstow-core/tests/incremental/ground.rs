@@ -224,6 +224,7 @@ pub(crate) fn options_for(connection: ConnectionSettings) -> BackupOptions {
         full: false,
         full_every: Duration::from_secs(7 * 24 * 3600),
         keep_every: Duration::ZERO,
+        auth_users: pgstow_core::platform::AuthUsers::default(),
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::Mutex;
 
 use pgstow_core::interrupt::Interrupt;
 use pgstow_core::monitor::{Event, Monitor};
+use pgstow_core::platform::Hosting;
 use pgstow_core::postgres::catalog::inventory;
 use pgstow_core::postgres::identifier::quote_qualified;
 use pgstow_core::postgres::session::{self, Purpose};
@@ -88,7 +89,7 @@ impl<'a> Witness<'a> {
     ) -> Result<Vec<String>, Failure> {
         let mut view = self.view.lock().unwrap();
         let view = view.as_mut().ok_or("there was no snapshot")?.as_mut().map_err(|error| error.clone())?;
-        let live = inventory::read_catalog(&mut view.connection)?;
+        let live = inventory::read_catalog(&mut view.connection, &Hosting::default())?;
         let mut found = Vec::new();
         if repository.catalog(manifest)? != live {
             found.push("the catalog of the backup is not that of its snapshot".to_owned());

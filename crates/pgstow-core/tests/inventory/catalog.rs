@@ -1,6 +1,7 @@
 //! The rest of the catalog: roles, settings, extensions, options of views.
 
 use pgstow_core::inventory::catalog::{Catalog, Role};
+use pgstow_core::platform::Hosting;
 use pgstow_core::postgres::catalog::inventory;
 
 use crate::ground::Ground;
@@ -19,7 +20,7 @@ GRANT INSERT ON app.lines TO inv_writer;
 fn catalog(major: u32) -> Catalog {
     let ground = Ground::with_fixture(major);
     ground.run("source", SETTINGS);
-    inventory::read_catalog(&mut ground.connect("source")).expect("a catalog")
+    inventory::read_catalog(&mut ground.connect("source"), &Hosting::default()).expect("a catalog")
 }
 
 fn role<'c>(catalog: &'c Catalog, name: &str) -> &'c Role {
@@ -94,7 +95,7 @@ fn a_role_without_privileges_sees_the_same_inventory() {
     let everything = ground.inventory("source");
     let mut connection = ground.connect("source");
     connection.execute("SET ROLE inv_stranger").expect("a role");
-    let mut seen = inventory::read(&mut connection).expect("an inventory");
+    let mut seen = inventory::read(&mut connection, &Hosting::default()).expect("an inventory");
     let mut hidden = 0;
     for (seen, item) in seen.items.iter_mut().zip(&everything.items) {
         if seen.definition != item.definition {
@@ -105,5 +106,5 @@ fn a_role_without_privileges_sees_the_same_inventory() {
     }
     assert_eq!(hidden, 2);
     assert_eq!(seen, everything);
-    inventory::read_catalog(&mut connection).expect("a catalog");
+    inventory::read_catalog(&mut connection, &Hosting::default()).expect("a catalog");
 }

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use pgstow_core::interrupt::Interrupt;
 use pgstow_core::inventory::Inventory;
+use pgstow_core::platform::Hosting;
 use pgstow_core::postgres::Connection;
 use pgstow_core::postgres::catalog::inventory;
 use pgstow_core::postgres::server::{DisposableServer, ServerOptions};
@@ -61,7 +62,7 @@ impl Ground {
     }
 
     pub(crate) fn inventory(&self, database: &str) -> Inventory {
-        let read = inventory::read(&mut self.connect(database));
+        let read = inventory::read(&mut self.connect(database), &Hosting::default());
         read.unwrap_or_else(|error| panic!("PostgreSQL {}: {error:?}", self.major))
     }
 

@@ -1,6 +1,7 @@
 //! Every kind of change must show as exactly that difference.
 
 use pgstow_core::inventory::compare::{Depth, compare};
+use pgstow_core::platform::Hosting;
 use pgstow_core::postgres::catalog::inventory;
 
 use crate::ground::Ground;
@@ -578,7 +579,7 @@ fn every_change_shows_as_exactly_that_difference(major: u32) {
         if let Err(error) = connection.execute(statement) {
             panic!("PostgreSQL {major}: {statement}: {error:?}");
         }
-        let actual = inventory::read(&mut connection).expect("an inventory");
+        let actual = inventory::read(&mut connection, &Hosting::default()).expect("an inventory");
         connection.execute("ROLLBACK").expect("a rollback");
         let shown: Vec<String> =
             compare(&expected, &actual, Depth::Definitions).iter().map(ToString::to_string).collect();

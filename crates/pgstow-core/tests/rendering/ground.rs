@@ -82,6 +82,7 @@ impl Ground {
             full: true,
             full_every: Duration::from_secs(24 * 3600),
             keep_every: std::time::Duration::from_secs(10),
+            auth_users: pgstow_core::platform::AuthUsers::default(),
         };
         let repository = self.repository();
         let report = backup::run(&repository, &options, monitor, &Interrupt::new())?;

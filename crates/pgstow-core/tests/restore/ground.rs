@@ -1,6 +1,7 @@
 //! A server with databases to back up and to restore into, and a repository.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -15,27 +16,58 @@ use pgstow_core::repository::format::id::EnvironmentName;
 use pgstow_core::repository::format::manifest::{Manifest, Sections, Selection};
 use pgstow_core::repository::format::receipt::{Outcome, Receipt};
 use pgstow_core::repository::store::LocalStore;
-use pgstow_core::restore::{self, RestoreOptions};
+use pgstow_core::restore::{self, DanglingKeys, RestoreOptions};
 use pgstow_core::{Error, Result};
+
+/// The programs of a server's major version, or of a client.
+pub(crate) fn programs(name: &str) -> PathBuf {
+    let link = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.test/servers").join(name);
+    match link.canonicalize() {
+        Ok(folder) => folder.join("bin"),
+        Err(error) => panic!("{}: {error}; run scripts/set-up-tests", link.display()),
+    }
+}
+
+/// A server of this major version with nothing in it.
+pub(crate) fn bare_server(major: u32) -> DisposableServer {
+    started(Some(programs(&major.to_string())))
+}
+
+fn started(binaries: Option<PathBuf>) -> DisposableServer {
+    let options = ServerOptions {
+        binaries,
+        configuration: vec![
+            "wal_level = logical".into(),
+            "max_connections = 60".into(),
+            "max_locks_per_transaction = 2000".into(),
+        ],
+        ..ServerOptions::default()
+    };
+    DisposableServer::start(&options).expect("a server")
+}
 
 pub(crate) struct Ground {
     pub(crate) server: DisposableServer,
+    pg_dump: PathBuf,
     folder: tempfile::TempDir,
 }
 
 impl Ground {
     /// A server whose database `source` holds what `sql` makes; `target` is empty.
     pub(crate) fn new(sql: &str) -> Self {
-        let options = ServerOptions {
-            configuration: vec![
-                "wal_level = logical".into(),
-                "max_connections = 60".into(),
-                "max_locks_per_transaction = 2000".into(),
-            ],
-            ..ServerOptions::default()
-        };
-        let server = DisposableServer::start(&options).expect("a server");
-        let ground = Self { server, folder: tempfile::tempdir().expect("a folder") };
+        let server = started(None);
+        let pg_dump = server.binaries().program("pg_dump");
+        Self::on(server, pg_dump, sql)
+    }
+
+    /// The same on a server of this major version.
+    pub(crate) fn of_major(major: u32, sql: &str) -> Self {
+        let client = if major <= 15 { "client" } else { "client-18" };
+        Self::on(bare_server(major), programs(client).join("pg_dump"), sql)
+    }
+
+    fn on(server: DisposableServer, pg_dump: PathBuf, sql: &str) -> Self {
+        let ground = Self { server, pg_dump, folder: tempfile::tempdir().expect("a folder") };
         ground.execute("postgres", "CREATE DATABASE source");
         ground.execute("postgres", "CREATE DATABASE target");
         ground.execute("source", sql);
@@ -78,12 +110,13 @@ impl Ground {
             note: None,
             selection,
             jobs: 2,
-            pg_dump: Some(self.server.binaries().program("pg_dump")),
+            pg_dump: Some(self.pg_dump.clone()),
             search_path: None,
             lock_timeout: Duration::from_secs(10),
             full: false,
             full_every: Duration::from_secs(7 * 24 * 3600),
             keep_every: Duration::from_secs(10),
+            auth_users: pgstow_core::platform::AuthUsers::default(),
         };
         backup::run(&self.repository(), &options, &Silent, &Interrupt::new()).expect("a backup").header
     }
@@ -101,6 +134,10 @@ impl Ground {
             checksums: true,
             lock_timeout: Duration::from_secs(30),
             sections: Sections::All,
+            dangling_keys: DanglingKeys::default(),
+            activate_jobs: false,
+            create_roles: false,
+            role_map: BTreeMap::new(),
         }
     }
 
@@ -122,10 +159,15 @@ impl Ground {
 
     /// The whole database as pg_dump writes it.
     pub(crate) fn dump(&self, database: &str) -> String {
-        let output = Command::new(self.server.binaries().program("pg_dump"))
+        self.dump_at(&self.server, database)
+    }
+
+    /// The same of a database at another server.
+    pub(crate) fn dump_at(&self, server: &DisposableServer, database: &str) -> String {
+        let output = Command::new(&self.pg_dump)
             .arg("-h")
-            .arg(self.server.socket_directory())
-            .args(["-p", &self.server.socket_port().to_string(), "-U", "postgres", "-d", database])
+            .arg(server.socket_directory())
+            .args(["-p", &server.socket_port().to_string(), "-U", "postgres", "-d", database])
             .output()
             .expect("pg_dump runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -6,5 +6,7 @@ mod damage;
 mod empty;
 mod ground;
 mod partial;
+mod postgrest;
 mod privileges;
+mod roles;
 mod rows;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use pgstow_core::backup::{self, BackupOptions, BackupReport};
 use pgstow_core::inventory::ObjectKind;
+use pgstow_core::platform::AuthUsers;
 use pgstow_core::repository::Repository;
 use pgstow_core::repository::format::header::Header;
 use pgstow_core::repository::format::id::Label;
@@ -70,6 +71,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "PATTERN")]
     exclude_data: Vec<String>,
 
+    /// Users of Supabase Auth: none, metadata (without passwords and tokens) or full [default:
+    /// metadata]
+    #[arg(long, value_name = "HOW", value_parser = parse_auth_users)]
+    auth_users: Option<AuthUsers>,
+
     #[command(flatten)]
     reading: ReadingArguments,
 }
@@ -98,6 +104,13 @@ pub(super) fn parse_jobs(text: &str) -> Result<usize, String> {
     }
 }
 
+/// The value of `--auth-users`.
+fn parse_auth_users(text: &str) -> Result<AuthUsers, String> {
+    let all = [AuthUsers::None, AuthUsers::Metadata, AuthUsers::Full];
+    let found = all.into_iter().find(|users| users.to_string() == text);
+    found.ok_or_else(|| "none, metadata or full is needed".to_owned())
+}
+
 /// The result in JSON.
 #[derive(Serialize)]
 struct JsonReport<'r> {
@@ -111,6 +124,7 @@ pub(super) fn run(app: &App<'_>, arguments: Arguments) -> Result<Exit, Failure> 
     let nothing_written = |error| Failure::closing("nothing was written")(error);
     let database = app.database(arguments.environment.as_deref(), arguments.url.as_deref());
     let database = database.map_err(nothing_written)?;
+    let configured = options(app, &database, &arguments.reading).map_err(nothing_written)?;
     let options = BackupOptions {
         label: arguments.label,
         note: arguments.note,
@@ -121,7 +135,8 @@ pub(super) fn run(app: &App<'_>, arguments: Arguments) -> Result<Exit, Failure> 
             exclude_tables: arguments.exclude_table,
             exclude_data: arguments.exclude_data,
         },
-        ..options(app, &database, &arguments.reading).map_err(nothing_written)?
+        auth_users: arguments.auth_users.unwrap_or(configured.auth_users),
+        ..configured
     };
     let (repository, new) = app.repository_or_new().map_err(nothing_written)?;
     let report = make(app, &repository, &options, &database.title()).map_err(|error| {
@@ -155,6 +170,7 @@ pub(super) fn options(
         full: false,
         full_every: full_every.unwrap_or(FULL_EVERY),
         keep_every: KEEP_EVERY,
+        auth_users: database.environment.and_then(|environment| environment.auth_users).unwrap_or_default(),
     })
 }
 
@@ -185,6 +201,7 @@ fn present(app: &App<'_>, report: &BackupReport, selection: &Selection) -> Resul
         return output.print_json(&JsonReport { report, complete, restore_command: &restore });
     }
     if output.is_quiet() {
+        report.remarks.iter().for_each(|remark| output.warn(remark));
         for item in report.not_carried.iter().filter(|item| !item.expected) {
             output.warn(&format!("not carried: {}: {}", item.what, item.reason));
         }
@@ -214,6 +231,7 @@ fn summarise(
     let mut fields: Vec<(&str, String)> = reused::field(&report.reuse).into_iter().collect();
     fields.push(("carried", carried(header, report.tables, selection)));
     fields.extend(not_carried(&report.not_carried).map(|lines| ("not carried", lines)));
+    fields.extend((!report.remarks.is_empty()).then(|| ("mind", report.remarks.join("\n"))));
     fields.push(("restore", restore));
     text.fields(&fields);
     let missing = report.not_carried.iter().filter(|item| !item.expected).count();
@@ -309,6 +327,16 @@ mod tests {
         ];
         for (sections, tables, selection, expected) in cases {
             assert_eq!(carried(&header(sections), tables, selection), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_wanted_of_users_is_one_of_three() {
+        assert_eq!(parse_auth_users("full"), Ok(AuthUsers::Full));
+        assert_eq!(parse_auth_users("metadata"), Ok(AuthUsers::Metadata));
+        assert_eq!(parse_auth_users("none"), Ok(AuthUsers::None));
+        for text in ["", "Full", "all"] {
+            assert!(parse_auth_users(text).is_err(), "{text}");
         }
     }
 

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use pgstow_core::backup::{self, CheckLine, CheckReport};
+use pgstow_core::backup::{self, Ability, CheckLine, CheckReport, Serves};
 use serde::Serialize;
 
 use super::backup::{ReadingArguments, options};
 use crate::app::App;
 use crate::exit::{Exit, Failure};
-use crate::ui::Tone;
+use crate::ui::{Text, Tone};
 
 /// Arguments of `pgstow check`.
 #[derive(Debug, Args)]
@@ -59,6 +59,9 @@ pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure>
         let hints: Vec<(&str, String)> = line.hints.iter().map(|hint| ("try", hint.clone())).collect();
         text.fields(&hints);
     }
+    if !app.output.is_quiet() {
+        say_abilities(app, &report, &mut text);
+    }
     let failed = report.lines.iter().filter(|line| !line.passed).count();
     if failed > 0 {
         text.put(Tone::Bad, &format!("a backup of {} would not work", database.title())).end();
@@ -67,6 +70,30 @@ pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure>
     }
     app.output.print(&text)?;
     Ok(exit)
+}
+
+/// What the role may do there beyond what every backup needs; a lack is told and no failure.
+fn say_abilities(app: &App<'_>, report: &CheckReport, text: &mut Text) {
+    for (serves, title) in
+        [(Serves::Backup, "for a backup, this role"), (Serves::Restore, "for a restore into it")]
+    {
+        let abilities: Vec<&Ability> =
+            report.abilities.iter().filter(|ability| ability.serves == serves).collect();
+        if abilities.is_empty() {
+            continue;
+        }
+        text.put(Tone::Strong, title).end();
+        for ability in abilities {
+            let (tone, mark) = match ability.able {
+                Some(true) => app.output.mark(true),
+                _ => (Tone::Warn, "-"),
+            };
+            text.put(tone, mark).plain(" ").line(&ability.found);
+            let hints: Vec<(&str, String)> =
+                ability.hints.iter().map(|hint| ("with", hint.clone())).collect();
+            text.fields(&hints);
+        }
+    }
 }
 
 /// Whether the repository can be used, or will be made.

@@ -118,6 +118,7 @@ const EXAMPLES: &str = "
 # jobs = 4                            # parallel sessions
 # lock_timeout = \"30s\"                # how long a backup waits for a lock
 # full_every = \"7d\"                   # how long data may be taken over before all is read again
+# auth_users = \"metadata\"             # Supabase: \"none\", \"metadata\" or \"full\" (with password hashes)
 # pg_dump = \"/usr/lib/postgresql/17/bin\"
 ";
 
@@ -160,7 +161,10 @@ mod tests {
             .map(|line| format!("{line}\n"))
             .collect();
         let table: toml::Table = uncommented.parse().unwrap();
-        assert_eq!(table["env"]["dev"]["jobs"].as_integer(), Some(4));
-        assert_eq!(table["env"]["dev"]["full_every"].as_str(), Some("7d"));
+        // All of them end up in the last section.
+        let keys = &table["env"]["reports"];
+        assert_eq!(keys["jobs"].as_integer(), Some(4));
+        assert_eq!(keys["full_every"].as_str(), Some("7d"));
+        assert_eq!(keys["auth_users"].as_str(), Some("metadata"));
     }
 }

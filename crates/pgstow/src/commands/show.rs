@@ -199,7 +199,7 @@ fn tables(stored: &[Stored]) -> Table {
         let kept = match &item.data {
             TableData::Carried => String::new(),
             TableData::Configuration { extension, .. } => format!("configuration of extension {extension}"),
-            TableData::Excluded => "definition only, by request".to_owned(),
+            TableData::Excluded => "definition only".to_owned(),
             TableData::Unreadable => "definition only, rows could not be read".to_owned(),
             TableData::None => "rows are in its partitions".to_owned(),
         };
@@ -236,6 +236,6 @@ mod tests {
         let shown = anstream::adapter::strip_str(text.as_str()).to_string();
         let lines: Vec<&str> = shown.lines().collect();
         assert_eq!(lines[1], "public.\"Order Line\"  1,234  2.0 KiB");
-        assert_eq!(lines[2], "public.\"Order Line\"  1,234  2.0 KiB  definition only, by request");
+        assert_eq!(lines[2], "public.\"Order Line\"  1,234  2.0 KiB  definition only");
     }
 }

@@ -1,9 +1,11 @@
 //! An environment: a named database, and how to reach it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pgstow_core::interrupt::Interrupt;
+use pgstow_core::platform::AuthUsers;
 use pgstow_core::postgres::ConnectionSettings;
 use pgstow_core::postgres::conninfo::{self, Surroundings};
 use pgstow_core::postgres::settings::Secret;
@@ -29,6 +31,10 @@ pub(crate) struct Environment {
     pub(crate) lock_timeout: Option<Duration>,
     /// How long data may be taken over before all is read again; zero: not at all.
     pub(crate) full_every: Option<Duration>,
+    /// How much of the users of a managed authentication service is carried.
+    pub(crate) auth_users: Option<AuthUsers>,
+    /// Roles of this database that get what roles of a backup have, by the backup's names.
+    pub(crate) role_map: BTreeMap<String, String>,
     origin: Origin,
 }
 
@@ -44,7 +50,16 @@ impl Environment {
     /// The environment whose URL is in a variable.
     pub(crate) fn from_variable(name: EnvironmentName, variable: &str) -> Self {
         let origin = Origin::Variable(variable.to_owned());
-        Self { name, protected: false, jobs: None, lock_timeout: None, full_every: None, origin }
+        Self {
+            name,
+            protected: false,
+            jobs: None,
+            lock_timeout: None,
+            full_every: None,
+            auth_users: None,
+            role_map: BTreeMap::new(),
+            origin,
+        }
     }
 
     /// The environment of a section; `folder` is where relative paths begin.
@@ -82,6 +97,8 @@ impl Environment {
             jobs: section.jobs,
             lock_timeout,
             full_every: section.full_every,
+            auth_users: section.auth_users,
+            role_map: section.role_map.clone(),
             origin: Origin::Section(Box::new(section), folder.to_owned()),
             name,
         })

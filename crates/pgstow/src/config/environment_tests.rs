@@ -336,3 +336,14 @@ fn full_every_is_a_key_of_an_environment() {
     assert_eq!(full_every("prod"), Some(Duration::from_secs(12 * 3600)));
     assert_eq!(full_every("dev"), None);
 }
+
+#[test]
+fn auth_users_is_a_key_of_an_environment() {
+    let file = "[env.prod]\nurl = 'postgres://h/d'\nauth_users = 'none'\n[env.dev]\nurl = 'postgres://h/e'\n";
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("pgstow.toml"), file).unwrap();
+    let config = Config::load(None, folder.path(), &Process::with_variables(&[])).ok().unwrap();
+    let auth_users = |name| config.environment(Some(name)).unwrap().auth_users;
+    assert_eq!(auth_users("prod"), Some(AuthUsers::None));
+    assert_eq!(auth_users("dev"), None);
+}

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use pgstow_core::platform::AuthUsers;
 use pgstow_core::{Error, ErrorKind, Result};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -75,6 +76,10 @@ pub(crate) struct EnvironmentSection {
     /// How long data may be taken over before all is read again; zero: not at all.
     #[serde(deserialize_with = "interval")]
     pub(crate) full_every: Option<Duration>,
+    /// How much of the users of a managed authentication service is carried.
+    pub(crate) auth_users: Option<AuthUsers>,
+    /// Roles of this database that get what roles of a backup have, by the backup's names.
+    pub(crate) role_map: BTreeMap<String, String>,
 }
 
 /// The value may be shown with its line, since it is no secret; the message does not repeat it all
@@ -114,8 +119,10 @@ const ENVIRONMENT: Keys = Keys {
         "pg_dump",
         "lock_timeout",
         "full_every",
+        "auth_users",
+        "role_map",
     ],
-    later: &["retention", "grant_to", "check", "auth_users", "role_map", "schedule"],
+    later: &["retention", "grant_to", "check", "schedule"],
 };
 
 /// Reads the file's text; `name` is how errors call it.
@@ -227,7 +234,7 @@ mod tests {
     fn every_known_key_is_a_key_of_the_file() {
         for (keys, place) in [(&TOP, ""), (&REPOSITORY, "[repository]\n"), (&ENVIRONMENT, "[env.x]\n")] {
             for key in keys.known {
-                let with_wrong_type = format!("{place}{key} = 1979-05-27");
+                let with_wrong_type = format!("{place}{key} = [1]");
                 let (message, _) = refused(&with_wrong_type);
                 assert!(!message.contains("unknown"), "{key}: {message}");
             }
@@ -264,6 +271,7 @@ mod tests {
                 "pgstow.toml:3: cannot be read / expected a time such as 7d, 12h or 0s",
             ),
             ("[env.a]\nfull_every = 'secret'\n", "pgstow.toml:2: cannot be read / expected a time"),
+            ("[env.a]\nauth_users = 'secret'\n", "pgstow.toml:2: cannot be read / expected one of"),
             ("[env.a]\nfull_every = 7\n", "pgstow.toml:2: cannot be read / expected a string"),
             ("\n[env\n", "pgstow.toml:2"),
             ("[env]\nprod = 'postgres://u:secret@h/d'\n", "pgstow.toml:2: env.prod is a string"),

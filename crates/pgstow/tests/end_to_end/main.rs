@@ -12,5 +12,6 @@ mod incremental;
 mod interrupt;
 mod memory;
 mod recovery;
+mod roles;
 mod round_trip;
 mod secrets;

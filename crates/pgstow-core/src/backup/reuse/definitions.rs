@@ -40,13 +40,14 @@
 
 use std::fmt;
 
+use crate::platform::Hosting;
 use crate::postgres::catalog::system_catalogs::SystemCatalogs;
 use crate::repository::format::manifest::{Sections, Source};
 use crate::repository::format::proof::{DefinitionsProof, Fingerprint, SystemCatalog};
 
 /// Version of what this program makes of equal catalogs: raise it whenever the catalog's queries,
 /// the arguments of pg_dump or the readable files change, between releases too.
-const WRITING: u32 = 1;
+const WRITING: u32 = 2;
 
 /// From here on `age` cannot tell old from new.
 const TOO_MANY_TRANSACTIONS: u64 = 1 << 31;
@@ -65,6 +66,10 @@ pub(in crate::backup) struct Circumstances<'a> {
     pub(in crate::backup) encoding: &'a str,
     /// Tables that pg_dump leaves alone.
     pub(in crate::backup) exclude: &'a [(String, String)],
+    /// Which schemas are the platform's: those that are left out, and what is left out by role.
+    pub(in crate::backup) hosting: &'a Hosting,
+    /// What the catalog holds of the rows of the platform's tables.
+    pub(in crate::backup) managed: &'a [u8],
 }
 
 impl Circumstances<'_> {
@@ -84,7 +89,13 @@ impl Circumstances<'_> {
             },
             self.encoding.as_bytes(),
             &catalogs.uncounted,
+            self.managed,
         ];
+        let platform = self.hosting.platform.to_string();
+        let counts = [self.hosting.managed.len(), self.hosting.internal.len()].map(usize::to_le_bytes);
+        parts.push(platform.as_bytes());
+        parts.extend(counts.iter().map(<[u8; 8]>::as_slice));
+        parts.extend(self.hosting.managed.iter().chain(&self.hosting.internal).map(String::as_bytes));
         let exclude = self.exclude.iter().flat_map(|(schema, name)| [schema.as_bytes(), name.as_bytes()]);
         parts.extend(exclude);
         Fingerprint::of(parts)

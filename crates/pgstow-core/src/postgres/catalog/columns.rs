@@ -1,6 +1,6 @@
 //! Columns of tables and foreign tables.
 
-use super::question::{Question, collation, masked_options, no_member, options, user_schema};
+use super::question::{Question, carried_schema, collation, masked_options, no_member, options};
 use crate::inventory::ObjectKind;
 
 pub(super) fn questions(major: u32) -> Vec<Question> {
@@ -41,7 +41,7 @@ fn columns(major: u32) -> String {
         collation = collation("a.attcollation", "t.typcollation"),
         options = options("a.attoptions"),
         foreign_options = masked_options("a.attfdwoptions"),
-        user = user_schema("n"),
+        user = carried_schema("n"),
         own = no_member("pg_class", "c.oid"),
     )
 }

@@ -1,6 +1,6 @@
 //! Constraints of tables and domains, indexes, extended statistics.
 
-use super::question::{Question, no_member, options, qualified, role, user_schema};
+use super::question::{Question, carried_schema, no_member, options, qualified, role};
 use crate::inventory::ObjectKind;
 
 pub(super) fn questions() -> Vec<Question> {
@@ -42,7 +42,7 @@ fn of_tables() -> String {
           WHERE k.contype IN ('c', 'f', 'p', 'u', 'x') AND NOT (k.contype = 'f' AND k.conparentid <> 0)
             AND {user} AND {own}",
         index_options = options("i.reloptions"),
-        user = user_schema("n"),
+        user = carried_schema("n"),
         own = no_member("pg_class", "c.oid"),
     )
 }
@@ -55,7 +55,7 @@ fn of_domains() -> String {
            JOIN pg_catalog.pg_type t ON t.oid = k.contypid
            JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
           WHERE k.contype = 'c' AND {user} AND {own}",
-        user = user_schema("n"),
+        user = carried_schema("n"),
         own = no_member("pg_type", "t.oid"),
     )
 }
@@ -74,7 +74,7 @@ fn indexes() -> String {
                                AND k.contype IN ('p', 'u', 'x'))
             AND {user} AND {own}",
         name = qualified("n.nspname", "i.relname"),
-        user = user_schema("n"),
+        user = carried_schema("n"),
         own = no_member("pg_class", "c.oid"),
     )
 }
@@ -89,7 +89,7 @@ fn statistics() -> String {
           WHERE {user} AND {own} AND {table_own}",
         name = qualified("n.nspname", "s.stxname"),
         owner = role("s.stxowner"),
-        user = user_schema("n"),
+        user = carried_schema("n"),
         own = no_member("pg_statistic_ext", "s.oid"),
         table_own = no_member("pg_class", "s.stxrelid"),
     )

@@ -1,12 +1,13 @@
 //! Fills an [`Inventory`] from a server, versions 13 to 18.
 
-use super::question::Question;
+use super::question::{LeftOut, Question};
 use super::{
-    columns, constraints, foreign, operators, privileges, publications, remarks, roles, routines, rules,
-    tables, text_search, types,
+    columns, constraints, foreign, operators, platform, privileges, publications, remarks, roles, routines,
+    rules, tables, text_search, types,
 };
 use crate::inventory::catalog::Catalog;
 use crate::inventory::{Inventory, Item, Privilege};
+use crate::platform::Hosting;
 use crate::postgres::connection::Connection;
 use crate::postgres::error::QueryError;
 
@@ -15,19 +16,23 @@ use crate::postgres::error::QueryError;
 /// Left out: what the system and extensions brought along (extensions themselves are objects),
 /// indexes that stand for a constraint (the constraint's definition covers them), foreign keys and
 /// triggers that the server derives for partitions, NOT NULL constraints (a flag of the column),
-/// comments on extensions and on the database, subscriptions.
+/// comments on extensions and on the database, subscriptions; and what is the platform's own: all
+/// in its internal schemas, and the event triggers, publications and default privileges of the
+/// roles of its services.
 ///
 /// # Errors
 /// The server's.
-pub fn read(connection: &mut Connection) -> Result<Inventory, QueryError> {
+pub fn read(connection: &mut Connection, hosting: &Hosting) -> Result<Inventory, QueryError> {
+    let left_out = LeftOut::internal(hosting);
     let mut items = Vec::new();
     for Question { kind, sql } in questions(connection.server_version_num() / 10_000) {
-        for row in connection.query(&sql)?.iter() {
+        for row in left_out.ask(connection, &sql)?.iter() {
             items.push(Item { kind, name: row.get(0)?, owner: row.get(1)?, definition: row.get(2)? });
         }
     }
+    platform::leave_out(&mut items, hosting);
     items.sort_unstable_by(|one, other| (one.kind, &one.name).cmp(&(other.kind, &other.name)));
-    Ok(Inventory { items, privileges: privileges::read(connection, privileges::Scope::Changed)? })
+    Ok(Inventory { items, privileges: privileges::read(connection, privileges::Scope::Changed, &left_out)? })
 }
 
 fn questions(major: u32) -> Vec<Question> {
@@ -56,20 +61,25 @@ fn questions(major: u32) -> Vec<Question> {
 /// # Errors
 /// The server's.
 pub fn read_privileges(connection: &mut Connection) -> Result<Vec<Privilege>, QueryError> {
-    privileges::read(connection, privileges::Scope::All)
+    privileges::read(connection, privileges::Scope::All, &LeftOut::nothing())
 }
 
-/// Reads the whole catalog: the inventory, extensions, roles, settings, view options.
+/// Reads the whole catalog but for what tables hold: the inventory, extensions, roles, settings, view
+/// options, the user's policies in internal schemas.
 ///
 /// # Errors
 /// The server's.
-pub fn read_catalog(connection: &mut Connection) -> Result<Catalog, QueryError> {
-    let inventory = read(connection)?;
+pub fn read_catalog(connection: &mut Connection, hosting: &Hosting) -> Result<Catalog, QueryError> {
+    let inventory = read(connection, hosting)?;
     let roles = roles::read(connection, &inventory)?;
     Ok(Catalog {
         extensions: foreign::read_extensions(connection)?,
         database_settings: roles::read_database_settings(connection)?,
-        view_options: tables::read_view_options(connection)?,
+        view_options: tables::read_view_options(connection, &LeftOut::internal(hosting))?,
+        policies: platform::read_policies(connection, hosting)?,
+        hosting: hosting.clone(),
+        filled: Vec::new(),
+        cron_jobs: Vec::new(),
         roles,
         inventory,
     })

@@ -4,13 +4,17 @@
 //! Each topic has a module with one bulk query per kind of object, for servers 13 to 18;
 //! [`inventory`] runs them all. [`relations`] and [`sequences`] answer what a backup and a restore
 //! ask about tables and the positions of sequences, [`rendering`] what the server turns values into
-//! bytes by.
+//! bytes by; [`managed`] and [`cron`] what a platform's tables hold of the user's.
 
 mod columns;
 mod constraints;
+pub mod cron;
 mod foreign;
+pub mod hosting;
 pub mod inventory;
+pub mod managed;
 mod operators;
+mod platform;
 mod privileges;
 mod publications;
 mod question;

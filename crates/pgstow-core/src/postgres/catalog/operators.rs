@@ -1,6 +1,6 @@
 //! Operators, operator classes and families, casts, access methods.
 
-use super::question::{Question, made_for_another, no_member, not_built_in, qualified, role, user_schema};
+use super::question::{Question, carried_schema, made_for_another, no_member, not_built_in, qualified, role};
 use crate::inventory::ObjectKind;
 
 pub(super) fn questions() -> Vec<Question> {
@@ -32,7 +32,7 @@ fn operators() -> String {
            JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
           WHERE o.oprcode <> 0 AND {user} AND {own}",
         owner = role("o.oprowner"),
-        user = user_schema("n"),
+        user = carried_schema("n"),
         own = no_member("pg_operator", "o.oid"),
     )
 }
@@ -54,7 +54,7 @@ fn classes() -> String {
         name = qualified("n.nspname", "c.opcname"),
         owner = role("c.opcowner"),
         family = qualified("family_schema.nspname", "f.opfname"),
-        user = user_schema("n"),
+        user = carried_schema("n"),
         own = no_member("pg_opclass", "c.oid"),
     )
 }
@@ -86,7 +86,7 @@ fn families() -> String {
         owner = role("f.opfowner"),
         operator_types = types("o.amoplefttype", "o.amoprighttype"),
         function_types = types("p.amproclefttype", "p.amprocrighttype"),
-        user = user_schema("n"),
+        user = carried_schema("n"),
         own = no_member("pg_opfamily", "f.oid"),
     )
 }

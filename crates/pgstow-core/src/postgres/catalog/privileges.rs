@@ -6,7 +6,9 @@
 //! holds more or less than the default, which is the owner alone. Privileges on parameters and
 //! tablespaces belong to the cluster and are left out.
 
-use super::question::{Question, member, no_member, not_built_in, qualified, role, user_schema};
+use super::question::{
+    LeftOut, Question, carried_schema, member, no_member, not_built_in, not_left_out, qualified, role,
+};
 use super::routines::SIGNATURE;
 use super::types::{OF_ITS_OWN, OWNERS};
 use crate::inventory::{ObjectKind, Privilege};
@@ -31,10 +33,14 @@ pub(super) enum Scope {
 ///
 /// # Errors
 /// The server's.
-pub(super) fn read(connection: &mut Connection, scope: Scope) -> Result<Vec<Privilege>, QueryError> {
+pub(super) fn read(
+    connection: &mut Connection,
+    scope: Scope,
+    left_out: &LeftOut,
+) -> Result<Vec<Privilege>, QueryError> {
     let mut privileges = Vec::new();
     for sql in queries(scope) {
-        for row in connection.query(&sql)?.iter() {
+        for row in left_out.ask(connection, &sql)?.iter() {
             privileges.push(Privilege {
                 target: row.get(0)?,
                 name: row.get(1)?,
@@ -75,6 +81,8 @@ struct Class {
     join: String,
     /// Condition for objects that can be granted on at all.
     only: String,
+    /// Alias of the schema, for objects that have one.
+    schema: Option<&'static str>,
     /// Condition for the user's objects; extensions' members are excepted in any case.
     user: String,
     /// Condition for the system's objects that a user may have changed.
@@ -83,7 +91,7 @@ struct Class {
 
 impl Class {
     fn sql(&self, scope: Scope) -> String {
-        let Self { catalog, target, name, owner, acl, letter, join, only, user, system } = self;
+        let Self { catalog, target, name, owner, acl, letter, join, only, schema, user, system } = self;
         let initial = format!("pg_catalog.acldefault({letter}, x.{owner})");
         format!(
             "SELECT {target}, {name}, NULL, {owner_name}, {grantee_columns}
@@ -92,8 +100,9 @@ impl Class {
                       ON initial.classoid = 'pg_catalog.{catalog}'::pg_catalog.regclass
                      AND initial.objoid = x.oid AND initial.objsubid = 0
               CROSS JOIN LATERAL pg_catalog.aclexplode(coalesce(x.{acl}, {initial})) held
-              WHERE ({only})
+              WHERE ({only}) AND {kept}
                 AND (({user} AND {own}) OR (({system} OR {member}) AND {changed}))",
+            kept = schema.map_or_else(everything, |schema| not_left_out(&format!("{schema}.nspname"))),
             owner_name = role(&format!("x.{owner}")),
             grantee_columns = grantee_columns(),
             own = no_member(catalog, "x.oid"),
@@ -133,7 +142,8 @@ fn classes() -> Vec<Class> {
             letter: "'n'",
             join: String::new(),
             only: everything(),
-            user: user_schema("x"),
+            schema: Some("x"),
+            user: carried_schema("x"),
             system: "x.nspname = 'pg_catalog'",
         },
         Class {
@@ -145,7 +155,8 @@ fn classes() -> Vec<Class> {
             letter: "CASE x.relkind WHEN 'S' THEN 's'::\"char\" ELSE 'r'::\"char\" END",
             join: "JOIN pg_catalog.pg_namespace n ON n.oid = x.relnamespace".into(),
             only: String::from("x.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')"),
-            user: user_schema("n"),
+            schema: Some("n"),
+            user: carried_schema("n"),
             system: "n.nspname = 'pg_catalog'",
         },
         Class {
@@ -159,7 +170,8 @@ fn classes() -> Vec<Class> {
                    JOIN pg_catalog.pg_namespace n ON n.oid = x.pronamespace"
                 .into(),
             only: everything(),
-            user: user_schema("n"),
+            schema: Some("n"),
+            user: carried_schema("n"),
             system: "n.nspname = 'pg_catalog'",
         },
         Class {
@@ -175,7 +187,8 @@ fn classes() -> Vec<Class> {
                  {OWNERS}"
             ),
             only: String::from(OF_ITS_OWN),
-            user: user_schema("n"),
+            schema: Some("n"),
+            user: carried_schema("n"),
             system: "n.nspname = 'pg_catalog'",
         },
         Class {
@@ -187,6 +200,7 @@ fn classes() -> Vec<Class> {
             letter: "'l'",
             join: String::new(),
             only: String::from("x.lanpltrusted"),
+            schema: None,
             user: not_built_in("x.oid"),
             system: "true",
         },
@@ -199,6 +213,7 @@ fn classes() -> Vec<Class> {
             letter: "'F'",
             join: String::new(),
             only: everything(),
+            schema: None,
             user: everything(),
             system: "true",
         },
@@ -211,6 +226,7 @@ fn classes() -> Vec<Class> {
             letter: "'S'",
             join: String::new(),
             only: everything(),
+            schema: None,
             user: everything(),
             system: "true",
         },
@@ -226,6 +242,7 @@ fn classes() -> Vec<Class> {
                 "coalesce(x.lomacl, pg_catalog.acldefault('L', x.lomowner))",
                 "pg_catalog.acldefault('L', x.lomowner)",
             ),
+            schema: None,
             user: everything(),
             system: "true",
         },
@@ -260,12 +277,13 @@ fn columns() -> String {
                   ON initial.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass
                  AND initial.objoid = a.attrelid AND initial.objsubid = a.attnum
           CROSS JOIN LATERAL pg_catalog.aclexplode(a.attacl) held
-          WHERE NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+          WHERE NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND {kept}
             AND (({user} AND {own}) OR ((n.nspname = 'pg_catalog' OR {member}) AND {changed}))",
         name = qualified("n.nspname", "c.relname"),
         owner = role("c.relowner"),
         grantee_columns = grantee_columns(),
-        user = user_schema("n"),
+        kept = not_left_out("n.nspname"),
+        user = carried_schema("n"),
         own = no_member("pg_class", "c.oid"),
         member = member("pg_class", "c.oid"),
         changed = differs("a.attacl", "coalesce(initial.initprivs, '{}'::pg_catalog.aclitem[])"),
@@ -300,7 +318,9 @@ fn default_privileges() -> String {
                                     CASE WHEN held.is_grantable THEN 'with grant option' END) AS line
                            FROM pg_catalog.aclexplode(d.defaclacl) held) part), 'nothing')
            FROM pg_catalog.pg_default_acl d
-           LEFT JOIN pg_catalog.pg_namespace n ON n.oid = d.defaclnamespace",
+           LEFT JOIN pg_catalog.pg_namespace n ON n.oid = d.defaclnamespace
+          WHERE {kept}",
+        kept = not_left_out("n.nspname"),
         role_name = role("d.defaclrole"),
         grantee = role("held.grantee"),
     )

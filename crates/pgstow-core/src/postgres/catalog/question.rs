@@ -2,6 +2,36 @@
 //! and expressions that several of them share.
 
 use crate::inventory::ObjectKind;
+use crate::platform::Hosting;
+use crate::postgres::connection::Connection;
+use crate::postgres::error::QueryError;
+use crate::postgres::rows::Rows;
+
+/// The schemas that an inventory leaves out, as a parameter of its queries.
+#[derive(Debug, Clone)]
+pub(super) struct LeftOut(String);
+
+impl LeftOut {
+    /// The schemas of which nothing is carried.
+    pub(super) fn internal(hosting: &Hosting) -> Self {
+        let quote = |name: &String| format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""));
+        let names: Vec<String> = hosting.internal.iter().map(quote).collect();
+        Self(format!("{{{}}}", names.join(",")))
+    }
+
+    /// None.
+    pub(super) fn nothing() -> Self {
+        Self::internal(&Hosting::default())
+    }
+
+    /// Runs a query, in which `$1` stands for the schemas.
+    ///
+    /// # Errors
+    /// The server's.
+    pub(super) fn ask(&self, connection: &mut Connection, sql: &str) -> Result<Rows, QueryError> {
+        if sql.contains("$1") { connection.query_with(sql, &[Some(&self.0)]) } else { connection.query(sql) }
+    }
+}
 
 /// The query for one kind of object. Its rows are `name`, `owner` (or NULL), `definition`.
 pub(super) struct Question {
@@ -21,6 +51,16 @@ impl Question {
 /// prefix `pg_` is reserved for those.
 pub(super) fn user_schema(alias: &str) -> String {
     format!("({alias}.nspname !~ '^pg_' AND {alias}.nspname <> 'information_schema')")
+}
+
+/// Condition: as [`user_schema`], and the schema is not [`LeftOut`].
+pub(super) fn carried_schema(alias: &str) -> String {
+    format!("({} AND {})", user_schema(alias), not_left_out(&format!("{alias}.nspname")))
+}
+
+/// Condition: this name of a schema is not [`LeftOut`]; true where there is no schema.
+pub(super) fn not_left_out(name: &str) -> String {
+    format!("coalesce({name} <> ALL ($1::pg_catalog.text[]), true)")
 }
 
 /// Condition: the object is no member of an extension. `catalog` is its system catalog.
@@ -96,4 +136,17 @@ pub(super) fn collation(oid: &str, unless: &str) -> String {
             JOIN pg_catalog.pg_namespace collation_schema ON collation_schema.oid = collated.collnamespace \
            WHERE collated.oid = {oid} AND {oid} <> {unless})"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_schemas_are_quoted_as_elements_of_an_array() {
+        let internal = ["plain".to_owned(), "a,\"b\"\\{c}".to_owned()].into();
+        let left_out = LeftOut::internal(&Hosting { internal, ..Hosting::default() });
+        assert_eq!(left_out.0, r#"{"a,\"b\"\\{c}","plain"}"#);
+        assert_eq!(LeftOut::nothing().0, "{}");
+    }
 }

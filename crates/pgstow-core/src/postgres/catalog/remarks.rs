@@ -1,6 +1,6 @@
 //! What is said about objects: comments and security labels.
 
-use super::question::{Question, member, not_built_in};
+use super::question::{Question, member, not_built_in, not_left_out};
 use crate::inventory::ObjectKind;
 
 pub(super) fn questions() -> Vec<Question> {
@@ -34,6 +34,32 @@ fn not_the_users() -> String {
     )
 }
 
+/// Condition: the remark `r` is on nothing in a schema that is left out. What belongs to a table has
+/// no schema of its own.
+fn carried() -> String {
+    let part_of_table = |catalog: &str, table: &str| {
+        format!(
+            "(r.classoid = 'pg_catalog.{catalog}'::pg_catalog.regclass
+              AND EXISTS (SELECT FROM pg_catalog.{catalog} part
+                            JOIN pg_catalog.pg_class c ON c.oid = part.{table}
+                            JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                           WHERE part.oid = r.objoid AND NOT {kept}))",
+            kept = not_left_out("n.nspname"),
+        )
+    };
+    format!(
+        "{kept} AND NOT ((r.classoid = 'pg_catalog.pg_namespace'::pg_catalog.regclass
+                          AND EXISTS (SELECT FROM pg_catalog.pg_namespace n
+                                       WHERE n.oid = r.objoid AND NOT {schema_kept}))
+                         OR {trigger} OR {rule} OR {policy})",
+        kept = not_left_out("object.schema"),
+        schema_kept = not_left_out("n.nspname"),
+        trigger = part_of_table("pg_trigger", "tgrelid"),
+        rule = part_of_table("pg_rewrite", "ev_class"),
+        policy = part_of_table("pg_policy", "polrelid"),
+    )
+}
+
 /// Objects dropped since the snapshot was taken have no identity any more and are left out.
 /// The schema `public` has a comment from the start; it counts once somebody changed it.
 /// Comments on extensions come with the extension. (Servers name transforms in two ways.)
@@ -50,9 +76,10 @@ fn comments() -> String {
                      AND r.description <> 'standard public schema'))
             AND r.classoid <> 'pg_catalog.pg_extension'::pg_catalog.regclass
             AND NOT ({foreign})
-            AND object.identity IS NOT NULL",
+            AND object.identity IS NOT NULL AND {carried}",
         user = not_built_in("r.objoid"),
         foreign = not_the_users(),
+        carried = carried(),
     )
 }
 
@@ -63,8 +90,9 @@ fn security_labels() -> String {
            FROM pg_catalog.pg_seclabel r
           CROSS JOIN LATERAL pg_catalog.pg_identify_object(r.classoid, r.objoid, r.objsubid) object
           WHERE ({user} OR r.classoid = 'pg_catalog.pg_namespace'::pg_catalog.regclass) AND NOT ({foreign})
-            AND object.identity IS NOT NULL",
+            AND object.identity IS NOT NULL AND {carried}",
         user = not_built_in("r.objoid"),
         foreign = not_the_users(),
+        carried = carried(),
     )
 }

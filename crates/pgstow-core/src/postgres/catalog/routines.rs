@@ -1,6 +1,6 @@
 //! Functions, procedures, aggregates; languages and transforms.
 
-use super::question::{Question, made_for_another, no_member, not_built_in, role, user_schema};
+use super::question::{Question, carried_schema, made_for_another, no_member, not_built_in, role};
 use crate::inventory::ObjectKind;
 
 pub(super) fn questions() -> Vec<Question> {
@@ -27,7 +27,7 @@ fn routines(kinds: &str, definition: &str) -> String {
            JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
           WHERE p.prokind IN ({kinds}) AND {user} AND {own} AND NOT {part}",
         owner = role("p.proowner"),
-        user = user_schema("n"),
+        user = carried_schema("n"),
         own = no_member("pg_proc", "p.oid"),
         part = made_for_another("pg_proc", "p.oid"),
     )

@@ -1,6 +1,6 @@
 //! What acts on its own: triggers, rules, policies, event triggers.
 
-use super::question::{Question, no_member, role, user_schema};
+use super::question::{Question, carried_schema, no_member, role};
 use crate::inventory::ObjectKind;
 
 pub(super) fn questions() -> Vec<Question> {
@@ -33,7 +33,7 @@ fn triggers() -> String {
             AND CASE WHEN t.tgparentid = 0 THEN NOT t.tgisinternal ELSE t.tgenabled <> parent.tgenabled END
             AND {user} AND {own}",
         firing = firing("t.tgenabled"),
-        user = user_schema("n"),
+        user = carried_schema("n"),
         own = no_member("pg_class", "c.oid"),
     )
 }
@@ -47,7 +47,7 @@ fn rules() -> String {
            JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
           WHERE r.rulename <> '_RETURN' AND {user} AND {own} AND {rule_own}",
         firing = firing("r.ev_enabled"),
-        user = user_schema("n"),
+        user = carried_schema("n"),
         own = no_member("pg_class", "c.oid"),
         rule_own = no_member("pg_rewrite", "r.oid"),
     )
@@ -72,7 +72,7 @@ fn policies() -> String {
            JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
           WHERE {user}",
         role = role("r"),
-        user = user_schema("n"),
+        user = carried_schema("n"),
     )
 }
 

@@ -1,6 +1,8 @@
 //! Relations as objects: tables, views, materialized views, foreign tables, sequences, schemas.
 
-use super::question::{Question, masked_options, no_member, options, qualified, role, user_schema};
+use super::question::{
+    LeftOut, Question, carried_schema, masked_options, no_member, options, qualified, role,
+};
 use crate::inventory::ObjectKind;
 use crate::inventory::catalog::ViewOptions;
 use crate::postgres::connection::Connection;
@@ -23,7 +25,7 @@ fn schemas() -> String {
            FROM pg_catalog.pg_namespace n
           WHERE {user} AND {own}",
         owner = role("n.nspowner"),
-        user = user_schema("n"),
+        user = carried_schema("n"),
         own = no_member("pg_namespace", "n.oid"),
     )
 }
@@ -39,7 +41,7 @@ fn relations(kinds: &str, parts: &str) -> String {
           WHERE c.relkind IN ({kinds}) AND {user} AND {own}",
         name = qualified("n.nspname", "c.relname"),
         owner = role("c.relowner"),
-        user = user_schema("n"),
+        user = carried_schema("n"),
         own = no_member("pg_class", "c.oid"),
     )
 }
@@ -177,8 +179,11 @@ fn sequences() -> String {
 ///
 /// # Errors
 /// The server's.
-pub(super) fn read_view_options(connection: &mut Connection) -> Result<Vec<ViewOptions>, QueryError> {
-    let rows = connection.query(&format!(
+pub(super) fn read_view_options(
+    connection: &mut Connection,
+    left_out: &LeftOut,
+) -> Result<Vec<ViewOptions>, QueryError> {
+    let sql = format!(
         "SELECT {name}, option.line
            FROM pg_catalog.pg_class c
            JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -186,9 +191,10 @@ pub(super) fn read_view_options(connection: &mut Connection) -> Result<Vec<ViewO
           WHERE c.relkind IN ('v', 'm') AND {user} AND {own}
           ORDER BY n.nspname, c.relname, option.place",
         name = qualified("n.nspname", "c.relname"),
-        user = user_schema("n"),
+        user = carried_schema("n"),
         own = no_member("pg_class", "c.oid"),
-    ))?;
+    );
+    let rows = left_out.ask(connection, &sql)?;
     let mut views: Vec<ViewOptions> = Vec::new();
     for row in rows.iter() {
         let (view, option): (&str, String) = (row.get(0)?, row.get(1)?);

@@ -1,6 +1,6 @@
 //! Text search: configurations, dictionaries, parsers, templates.
 
-use super::question::{Question, no_member, qualified, role, user_schema};
+use super::question::{Question, carried_schema, no_member, qualified, role};
 use crate::inventory::ObjectKind;
 
 pub(super) fn questions() -> Vec<Question> {
@@ -35,7 +35,7 @@ fn configurations() -> String {
         owner = role("c.cfgowner"),
         parser = qualified("pn.nspname", "p.prsname"),
         dictionary = qualified("dn.nspname", "d.dictname"),
-        user = user_schema("n"),
+        user = carried_schema("n"),
         own = no_member("pg_ts_config", "c.oid"),
     )
 }
@@ -51,7 +51,7 @@ fn dictionaries() -> String {
         name = qualified("n.nspname", "d.dictname"),
         owner = role("d.dictowner"),
         template = qualified("tn.nspname", "t.tmplname"),
-        user = user_schema("n"),
+        user = carried_schema("n"),
         own = no_member("pg_ts_dict", "d.oid"),
     )
 }
@@ -67,7 +67,7 @@ fn parsers() -> String {
            JOIN pg_catalog.pg_namespace n ON n.oid = p.prsnamespace
           WHERE {user} AND {own}",
         name = qualified("n.nspname", "p.prsname"),
-        user = user_schema("n"),
+        user = carried_schema("n"),
         own = no_member("pg_ts_parser", "p.oid"),
     )
 }
@@ -82,7 +82,7 @@ fn templates() -> String {
            JOIN pg_catalog.pg_namespace n ON n.oid = t.tmplnamespace
           WHERE {user} AND {own}",
         name = qualified("n.nspname", "t.tmplname"),
-        user = user_schema("n"),
+        user = carried_schema("n"),
         own = no_member("pg_ts_template", "t.oid"),
     )
 }

@@ -1,6 +1,6 @@
 //! Types, domains, collations, conversions.
 
-use super::question::{Question, collation, no_member, qualified, role, user_schema};
+use super::question::{Question, carried_schema, collation, no_member, qualified, role};
 use crate::inventory::ObjectKind;
 
 pub(super) fn questions(major: u32) -> Vec<Question> {
@@ -40,7 +40,7 @@ fn types(major: u32) -> String {
         enumeration = ENUMERATION,
         range = range(major),
         base = base(major),
-        user = user_schema("n"),
+        user = carried_schema("n"),
         own = no_member("pg_type", "t.oid"),
     )
 }
@@ -121,7 +121,7 @@ fn domains() -> String {
         name = qualified("n.nspname", "t.typname"),
         owner = role("t.typowner"),
         collation = collation("t.typcollation", "of.typcollation"),
-        user = user_schema("n"),
+        user = carried_schema("n"),
         own = no_member("pg_type", "t.oid"),
     )
 }
@@ -149,7 +149,7 @@ fn collations(major: u32) -> String {
           WHERE {user} AND {own}",
         name = qualified("n.nspname", "c.collname"),
         owner = role("c.collowner"),
-        user = user_schema("n"),
+        user = carried_schema("n"),
         own = no_member("pg_collation", "c.oid"),
     )
 }
@@ -165,7 +165,7 @@ fn conversions() -> String {
           WHERE {user} AND {own}",
         name = qualified("n.nspname", "c.conname"),
         owner = role("c.conowner"),
-        user = user_schema("n"),
+        user = carried_schema("n"),
         own = no_member("pg_conversion", "c.oid"),
     )
 }

@@ -10,11 +10,13 @@ mod survey;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::entry;
 use super::selection::{Carried, Chosen, Graph, TableName};
 use super::session::{Session, describe};
+use super::target::TargetState;
+use super::{entry, hosted};
 use crate::error::{Error, Result};
 use crate::inventory::ObjectKind;
+use crate::platform::Keeper;
 pub(super) use survey::survey;
 
 /// What of the target a restore replaces.
@@ -30,6 +32,19 @@ pub(super) struct Cover {
     pub(super) statements: Vec<String>,
     /// Large objects, by OID.
     pub(super) large_objects: BTreeSet<u32>,
+    /// What stays of a platform's database.
+    pub(super) stays: Stays,
+    /// Triggers and policies of the user on the platform's tables: kind, schema, pg_dump's tag.
+    pub(super) attached: BTreeSet<(String, String, String)>,
+}
+
+/// What stays of a platform's database although it is in the way, or has a name of the backup.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Stays {
+    /// Publications that are altered and not made anew: a service of the platform reads them.
+    pub(super) publications: BTreeSet<String>,
+    /// Functions of event triggers that stay, by identity.
+    pub(super) functions: BTreeSet<String>,
 }
 
 impl Cover {
@@ -39,16 +54,22 @@ impl Cover {
         chosen: &Chosen,
         carried: &Carried,
         large_objects: BTreeSet<u32>,
+        target: &TargetState,
     ) -> Self {
-        let mut cover = Self { large_objects, ..Self::default() };
+        let mut cover = Self { large_objects, stays: hosted::stays(target), ..Self::default() };
         for entry in chosen.entries.iter().map(|&index| &graph.entries[index]) {
             match (entry.kind.as_str(), &entry.schema) {
                 ("SCHEMA", _) => {
                     cover.schemas.insert(entry.tag.clone());
                 }
+                (kind, Some(schema)) if hosted::is_attached(entry, &target.hosting) => {
+                    cover.attached.insert((kind.to_owned(), schema.clone(), entry.tag.clone()));
+                }
+                (_, Some(schema)) if target.hosting.keeper(schema) != Keeper::User => {}
                 (_, Some(schema)) => {
                     cover.schemas.insert(schema.clone());
                 }
+                ("PUBLICATION", None) if cover.stays.publications.contains(&entry.tag) => {}
                 (
                     "PUBLICATION"
                     | "EVENT TRIGGER"
@@ -152,7 +173,14 @@ pub(super) fn drop_all(
     let statements = cover.statements.iter().map(|statement| (statement.as_str(), statement.as_str()));
     let all: Vec<(&str, &str)> = statements.chain(named).collect();
     let statement = |(_, statement): &(&str, &str)| (*statement).to_owned();
-    session.each(&all, statement, |session, (name, _), error| Err(not_dropped(session, name, error)))?;
+    session.each(&all, statement, |session, (name, _), error| {
+        let is_attached = name.starts_with("policy ") || name.starts_with("trigger ");
+        if is_attached && error.code() == Some("42501") {
+            // Only the platform may; it stays, and the verification shows whether it differs.
+            return Ok(());
+        }
+        Err(not_dropped(session, name, error))
+    })?;
     session.unit("SET LOCAL lock_timeout = 0").map_err(Error::from)
 }
 
@@ -190,7 +218,13 @@ mod tests {
         let entries = vec![sales, publication, cast];
         let graph = Graph::new(&entries);
         let carried = Carried::Everything;
-        let cover = Cover::new(&graph, &choose(&graph, &carried), &carried, BTreeSet::from([7]));
+        let cover = Cover::new(
+            &graph,
+            &choose(&graph, &carried),
+            &carried,
+            BTreeSet::from([7]),
+            &TargetState::default(),
+        );
         assert_eq!(cover.schemas.iter().map(String::as_str).collect::<Vec<_>>(), ["public", "sales"]);
         assert_eq!(cover.tables, None);
         assert!(cover.named.contains(&("PUBLICATION".into(), "p".into())));
@@ -202,7 +236,8 @@ mod tests {
         let entries = vec![sample(1, "TABLE", "t", &[]), sample(2, "TABLE", "u", &[])];
         let graph = Graph::new(&entries);
         let carried = Carried::Only(BTreeSet::from([("public".to_owned(), "t".to_owned())]));
-        let cover = Cover::new(&graph, &choose(&graph, &carried), &carried, BTreeSet::new());
+        let cover =
+            Cover::new(&graph, &choose(&graph, &carried), &carried, BTreeSet::new(), &TargetState::default());
         assert_eq!(cover.tables, Some(BTreeSet::from([("public".to_owned(), "t".to_owned())])));
     }
 

@@ -52,10 +52,10 @@ pub(in crate::restore) fn survey(connection: &mut Connection, cover: &Cover) -> 
     let seeds = seeds(cover);
     let doomed = format!(
         "WITH {seeds} SELECT i.type, i.identity, \
-         CASE WHEN c.relkind = 'r' THEN GREATEST(c.reltuples, 0)::pg_catalog.int8 ELSE 0 END \
+         CASE WHEN c.relkind = 'r' THEN GREATEST(c.reltuples::pg_catalog.int8, pg_catalog.pg_stat_get_live_tuples(c.oid), 0) ELSE 0 END \
          FROM seed s CROSS JOIN LATERAL pg_catalog.pg_identify_object(s.classid, s.objid, 0) i \
          LEFT JOIN pg_catalog.pg_class c ON c.oid = s.objid AND s.classid = {} \
-         ORDER BY i.type NOT IN ('event trigger', 'publication'), i.type, i.identity",
+         ORDER BY i.type NOT IN ('event trigger', 'publication'), i.type IN ('policy', 'trigger'), i.type, i.identity",
         class("pg_class")
     );
     for row in connection.query(&doomed)?.iter() {
@@ -127,11 +127,45 @@ fn seeds(cover: &Cover) -> String {
             names(&mut wanted)
         );
     }
+    listed.push_str(&attached(cover));
+    let functions: Vec<String> = cover.stays.functions.iter().map(|name| quote_literal(name)).collect();
+    let stays = format!(
+        "l.classid = {} AND l.objid::pg_catalog.regprocedure::pg_catalog.text = ANY (ARRAY[{}]::pg_catalog.text[])",
+        class("pg_proc"),
+        functions.join(", ")
+    );
     format!(
         "RECURSIVE listed(classid, objid) AS ({listed}), seed AS MATERIALIZED (SELECT l.classid, l.objid FROM listed l \
-         WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = l.classid AND d.objid = l.objid \
+         WHERE NOT ({stays}) AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = l.classid AND d.objid = l.objid \
          AND d.objsubid = 0 AND d.deptype IN ('e', 'i')))"
     )
+}
+
+/// The user's triggers and policies on tables of the platform.
+fn attached(cover: &Cover) -> String {
+    let mut listed = String::new();
+    for (kind, catalog, column, relation) in
+        [("TRIGGER", "pg_trigger", "tgname", "tgrelid"), ("POLICY", "pg_policy", "polname", "polrelid")]
+    {
+        let tags: Vec<String> = cover
+            .attached
+            .iter()
+            .filter(|(found, ..)| found == kind)
+            .map(|(_, schema, tag)| format!("({}, {})", quote_literal(schema), quote_literal(tag)))
+            .collect();
+        if tags.is_empty() {
+            continue;
+        }
+        let _ = write!(
+            listed,
+            " UNION ALL SELECT {}, o.oid FROM pg_catalog.{catalog} o JOIN pg_catalog.pg_class c ON c.oid = o.{relation} \
+             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+             WHERE (n.nspname::pg_catalog.text, pg_catalog.concat(c.relname, ' ', o.{column})) IN ({})",
+            class(catalog),
+            tags.join(", ")
+        );
+    }
+    listed
 }
 
 fn large_objects(cover: &Cover) -> String {
@@ -162,6 +196,8 @@ fn outside(cover: &Cover, seeds: &str) -> String {
         let list = cover.named.iter().filter(|(kind, _)| kind == wanted);
         list.map(|(_, name)| quote_literal(name)).collect::<Vec<_>>().join(", ")
     };
+    let staying = cover.stays.publications.iter().map(|name| quote_literal(name));
+    let staying = staying.collect::<Vec<_>>().join(", ");
     format!(
         "WITH {seeds}, belongs(classid, objid) AS (\
            SELECT classid, objid FROM seed UNION \
@@ -192,7 +228,11 @@ fn outside(cover: &Cover, seeds: &str) -> String {
         rewrite = class("pg_rewrite"),
         relations = class("pg_class"),
         membership = class("pg_publication_rel"),
-        publications = named("PUBLICATION"),
+        publications = [named("PUBLICATION"), staying]
+            .into_iter()
+            .filter(|names| !names.is_empty())
+            .collect::<Vec<_>>()
+            .join(", "),
         mapping = class("pg_user_mapping"),
         mappings = named("USER MAPPING"),
     )

@@ -3,13 +3,15 @@
 mod guard;
 mod present;
 
+use std::collections::BTreeMap;
+
 use clap::Args;
-use pgstow_core::Result;
 use pgstow_core::repository::Repository;
 use pgstow_core::repository::format::header::Header;
 use pgstow_core::repository::format::manifest::Sections;
 use pgstow_core::repository::format::receipt::Outcome;
-use pgstow_core::restore::{self, Prepared, RestoreOptions, RestorePlan, RestoreReport};
+use pgstow_core::restore::{self, DanglingKeys, Prepared, RestoreOptions, RestorePlan, RestoreReport};
+use pgstow_core::{Error, ErrorKind, Result};
 
 use super::backup::{LOCK_TIMEOUT, parse_jobs};
 use crate::app::{App, Database};
@@ -49,6 +51,24 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     sections: SectionArguments,
 
+    /// Foreign keys to rows of the platform (its users, say) that the backup does not carry: validate
+    /// makes them, not-valid makes them unchecked, leave-out does not [default: refuse to begin]
+    #[arg(long, value_name = "CHOICE")]
+    dangling_keys: Option<DanglingChoice>,
+
+    /// Let jobs of pg_cron run at the target that were active at the source [default: all are inactive]
+    #[arg(long)]
+    activate_jobs: bool,
+
+    /// Create roles that the target lacks: without passwords, never superusers
+    #[arg(long)]
+    create_roles: bool,
+
+    /// Give what belongs to role OLD of the backup to role NEW of the target; may be given several
+    /// times
+    #[arg(long, value_name = "OLD=NEW", value_parser = parse_role_pair)]
+    map_role: Vec<(String, String)>,
+
     /// Compare the contents of every table too, not only its rows' number
     #[arg(long)]
     checksums: bool,
@@ -60,6 +80,24 @@ pub(crate) struct Arguments {
     /// Do not ask; a protected environment needs its name: --yes=NAME
     #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     yes: Option<String>,
+}
+
+/// Values of `--dangling-keys`.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum DanglingChoice {
+    Validate,
+    NotValid,
+    LeaveOut,
+}
+
+impl From<DanglingChoice> for DanglingKeys {
+    fn from(choice: DanglingChoice) -> Self {
+        match choice {
+            DanglingChoice::Validate => Self::Validate,
+            DanglingChoice::NotValid => Self::NotValid,
+            DanglingChoice::LeaveOut => Self::LeaveOut,
+        }
+    }
 }
 
 pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure> {
@@ -77,6 +115,10 @@ pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure>
             .and_then(|environment| environment.lock_timeout)
             .unwrap_or(LOCK_TIMEOUT),
         sections: arguments.sections.sections(),
+        activate_jobs: arguments.activate_jobs,
+        dangling_keys: arguments.dangling_keys.map_or(DanglingKeys::Refuse, DanglingKeys::from),
+        create_roles: arguments.create_roles,
+        role_map: role_map(&arguments.map_role, &target)?,
     };
     let prepared = prepare(app, &repository, &header, &options).map_err(nothing_changed)?;
     if arguments.dry_run {
@@ -89,6 +131,31 @@ pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure>
     let report = apply(app, prepared, &target.title())?;
     present(app, &report, &target.title())?;
     Ok(exit_of(&report))
+}
+
+/// `OLD=NEW`: names as they are, without quotes; the first `=` parts them.
+fn parse_role_pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((old, new)) if !old.is_empty() && !new.is_empty() => Ok((old.to_owned(), new.to_owned())),
+        _ => Err("expected OLD=NEW, two names of roles".to_owned()),
+    }
+}
+
+/// The target's own map, and what the command line adds to it or changes in it.
+///
+/// # Errors
+/// Usage: one role mapped to two.
+fn role_map(given: &[(String, String)], target: &Database<'_>) -> Result<BTreeMap<String, String>> {
+    let mut map = target.environment.map(|environment| environment.role_map.clone()).unwrap_or_default();
+    let mut seen = BTreeMap::new();
+    for (old, new) in given {
+        if let Some(other) = seen.insert(old, new).filter(|other| *other != new) {
+            let twice = format!("role {old} is mapped to {other} and to {new}");
+            return Err(Error::new(ErrorKind::Usage, twice).hint("give --map-role once for each OLD"));
+        }
+        map.insert(old.clone(), new.clone());
+    }
+    Ok(map)
 }
 
 /// Connects to the target and plans.

@@ -61,7 +61,18 @@ fn steps(plan: &RestorePlan) -> Vec<(&'static str, String)> {
     }
     let rows = format::count(plan.load_rows, "row");
     fields.push(("would load", format!("{rows} ({})", format::size(plan.load_bytes))));
+    if !plan.create_roles.is_empty() {
+        fields.push(("would create", format!("roles {}", plan.create_roles.join(", "))));
+    }
+    let mapped = plan.map_roles.iter().map(|(old, new)| ("maps", format!("role {old} to {new}")));
+    fields.extend(mapped);
+    let missing = plan.missing_roles.iter();
+    fields.extend(
+        missing.map(|role| ("missing", format!("role {} is not there: {}", role.role, role.in_words()))),
+    );
     fields.extend(plan.remarks.iter().map(|remark| ("remark", remark.clone())));
+    fields.extend(plan.notes.iter().map(|note| ("note", note.clone())));
+    fields.extend(plan.hints.iter().map(|hint| ("try", hint.clone())));
     fields
 }
 
@@ -77,6 +88,7 @@ pub(in crate::commands) fn present(app: &App<'_>, report: &RestoreReport, title:
         verification(&mut text, receipt, output);
         let mut fields: Vec<(&str, String)> =
             receipt.remarks.iter().map(|remark| ("remark", remark.clone())).collect();
+        fields.extend(report.notes.iter().map(|note| ("note", note.clone())));
         fields.push(("receipt", report.receipt_path.clone()));
         text.fields(&fields);
         last_line(&mut text, report, title, output);

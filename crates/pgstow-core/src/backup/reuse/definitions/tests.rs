@@ -1,6 +1,9 @@
 //! What counts as unchanged, case by case.
 
+use std::collections::BTreeSet;
+
 use super::*;
+use crate::platform::Platform;
 use crate::postgres::catalog::system_catalogs::CatalogRows;
 
 fn source() -> Source {
@@ -22,6 +25,9 @@ fn source() -> Source {
     }
 }
 
+static PLAIN: Hosting =
+    Hosting { platform: Platform::Plain, managed: BTreeSet::new(), internal: BTreeSet::new() };
+
 fn circumstances<'a>(source: &'a Source, exclude: &'a [(String, String)]) -> Circumstances<'a> {
     Circumstances {
         source,
@@ -30,6 +36,8 @@ fn circumstances<'a>(source: &'a Source, exclude: &'a [(String, String)]) -> Cir
         sections: Sections::All,
         encoding: "UTF8",
         exclude,
+        hosting: &PLAIN,
+        managed: b"[]",
     }
 }
 
@@ -122,6 +130,9 @@ fn each_circumstance_counts() {
     let other_server = Source { server_version: "15.19".into(), ..source.clone() };
     let other_role = Source { role: "reader".into(), ..source.clone() };
     let exclude = [("s".to_owned(), "t".to_owned())];
+    let platform = Hosting { platform: Platform::Supabase, ..Hosting::default() };
+    let internal = Hosting { internal: ["cron".to_owned()].into(), ..Hosting::default() };
+    let managed = Hosting { managed: ["cron".to_owned()].into(), ..Hosting::default() };
     let same = || circumstances(&source, &[]);
     let earlier = proof(&same(), &catalogs()).unwrap();
     let judged = |now: &Circumstances<'_>| unchanged(&earlier, 1000, 1010, now, &catalogs());
@@ -135,8 +146,14 @@ fn each_circumstance_counts() {
         Circumstances { pg_dump_version: None, ..same() },
         Circumstances { sections: Sections::SchemaOnly, ..same() },
         Circumstances { encoding: "SQL_ASCII", ..same() },
+        Circumstances { hosting: &platform, ..same() },
+        Circumstances { hosting: &internal, ..same() },
+        Circumstances { managed: b"[1]", ..same() },
     ] {
         assert_eq!(judged(&now), Err(Doubt::Circumstances));
     }
+    let of_internal = proof(&Circumstances { hosting: &internal, ..same() }, &catalogs()).unwrap();
+    let as_managed = Circumstances { hosting: &managed, ..same() };
+    assert_eq!(unchanged(&of_internal, 1000, 1010, &as_managed, &catalogs()), Err(Doubt::Circumstances));
     assert_eq!(decision_with(|found| found.uncounted[31] ^= 1), Err(Doubt::Circumstances));
 }
