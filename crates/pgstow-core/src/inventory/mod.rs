@@ -60,6 +60,28 @@ pub enum ObjectKind {
 }
 
 impl ObjectKind {
+    /// Whether objects of this kind are in a schema, so that their names begin with it.
+    pub fn is_in_schema(self) -> bool {
+        !matches!(
+            self,
+            Self::Schema
+                | Self::Extension
+                | Self::Cast
+                | Self::Publication
+                | Self::EventTrigger
+                | Self::ForeignDataWrapper
+                | Self::ForeignServer
+                | Self::UserMapping
+                | Self::Language
+                | Self::Transform
+                | Self::AccessMethod
+                | Self::LargeObject
+                | Self::Comment
+                | Self::SecurityLabel
+                | Self::DefaultPrivileges
+        )
+    }
+
     /// What GRANT calls objects of this kind; `None` for kinds without privileges.
     pub fn grant_target(self) -> Option<&'static str> {
         let target = match self {
@@ -126,6 +148,13 @@ pub struct Inventory {
 }
 
 impl Inventory {
+    /// The object of that kind and name.
+    pub fn find(&self, kind: ObjectKind, name: &str) -> Option<&Item> {
+        let place =
+            self.items.binary_search_by(|item| (item.kind, item.name.as_str()).cmp(&(kind, name))).ok()?;
+        self.items.get(place)
+    }
+
     /// Number of objects of each kind.
     pub fn counts(&self) -> BTreeMap<ObjectKind, usize> {
         let mut counts = BTreeMap::new();

@@ -191,9 +191,10 @@ impl DashboardMade {
                 function.map(|name| (ObjectKind::Function, name.to_owned())),
             ];
             let names: Vec<(ObjectKind, String)> = names.into_iter().flatten().collect();
-            if names.iter().all(|name| item(&target.inventory, name) == item(backup, name)) {
+            if names.iter().all(|(kind, name)| target.inventory.find(*kind, name) == backup.find(*kind, name))
+            {
                 found.equal.extend(names);
-            } else if item(backup, &(ObjectKind::EventTrigger, trigger.name.clone())).is_none() {
+            } else if backup.find(trigger.kind, &trigger.name).is_none() {
                 found.extra.extend(names);
             }
         }
@@ -201,14 +202,6 @@ impl DashboardMade {
         found.extra.retain(|name| !found.equal.contains(name));
         found
     }
-}
-
-fn item<'i>(inventory: &'i Inventory, (kind, name): &(ObjectKind, String)) -> Option<&'i Item> {
-    let place = inventory
-        .items
-        .binary_search_by(|other| (other.kind, other.name.as_str()).cmp(&(*kind, name.as_str())))
-        .ok()?;
-    inventory.items.get(place)
 }
 
 /// Takes out of the archive what the target has already, equal.
@@ -259,18 +252,8 @@ fn is_users(item: &Item, hosting: &Hosting) -> bool {
         ObjectKind::Trigger => in_users_schema() || runs_users_function(&item.definition, hosting),
         ObjectKind::EventTrigger => !item.owner.as_deref().is_some_and(|role| hosting.is_service_role(role)),
         ObjectKind::Comment | ObjectKind::SecurityLabel => !mentions_platform(&item.name, hosting),
-        ObjectKind::Extension
-        | ObjectKind::Cast
-        | ObjectKind::Publication
-        | ObjectKind::ForeignDataWrapper
-        | ObjectKind::ForeignServer
-        | ObjectKind::UserMapping
-        | ObjectKind::Language
-        | ObjectKind::Transform
-        | ObjectKind::AccessMethod
-        | ObjectKind::LargeObject
-        | ObjectKind::DefaultPrivileges => true,
-        _ => in_users_schema(),
+        ObjectKind::Schema => in_users_schema(),
+        kind => !kind.is_in_schema() || in_users_schema(),
     }
 }
 

@@ -245,7 +245,7 @@ impl Verification<'_> {
         }
         let schema = name_parts(&item.name).into_iter().next().unwrap_or_default();
         let cleared = self.steps.cover.as_ref().is_some_and(|cover| cover.schemas.contains(&schema));
-        !(cleared && has_schema(item.kind))
+        !(cleared && item.kind.is_in_schema())
     }
 
     /// Whether the schema was made because an extension of the backup needs it.
@@ -365,31 +365,5 @@ fn is_serious(kind: ObjectKind, difference: &Difference) -> bool {
 }
 
 fn was_there(before: &TargetState, item: &Item) -> bool {
-    before
-        .inventory
-        .items
-        .binary_search_by(|other| (other.kind, other.name.as_str()).cmp(&(item.kind, item.name.as_str())))
-        .is_ok()
-}
-
-/// Whether names of this kind begin with a schema.
-fn has_schema(kind: ObjectKind) -> bool {
-    !matches!(
-        kind,
-        ObjectKind::Schema
-            | ObjectKind::Extension
-            | ObjectKind::Cast
-            | ObjectKind::Publication
-            | ObjectKind::EventTrigger
-            | ObjectKind::ForeignDataWrapper
-            | ObjectKind::ForeignServer
-            | ObjectKind::UserMapping
-            | ObjectKind::Language
-            | ObjectKind::Transform
-            | ObjectKind::AccessMethod
-            | ObjectKind::LargeObject
-            | ObjectKind::Comment
-            | ObjectKind::SecurityLabel
-            | ObjectKind::DefaultPrivileges
-    )
+    before.inventory.find(item.kind, &item.name).is_some()
 }
