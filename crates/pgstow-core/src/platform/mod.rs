@@ -107,13 +107,11 @@ impl Hosting {
             Platform::Plain => false,
             Platform::Supabase => supabase::is_reserved(role),
             Platform::Neon => matches!(role, "cloud_admin" | "neon_superuser"),
-            Platform::Rds => role.starts_with("rds") || role == "rds_superuser",
+            Platform::Rds => role.starts_with("rds"),
             Platform::CloudSql => role.starts_with("cloudsql"),
         }
     }
-}
 
-impl Hosting {
     /// Whether the role runs one of the platform's services: what it owns is the platform's. Other
     /// reserved roles, such as the one that users log in with, own what users make.
     pub fn is_service_role(&self, role: &str) -> bool {

@@ -83,8 +83,12 @@ const EVENT_TRIGGER: &str =
 /// Has a parameter that does not exist, likewise.
 const PUBLICATION: &str = "CREATE PUBLICATION pgstow_probe FOR ALL TABLES WITH (pgstow_probe = 1)";
 
-/// Whether a statement that cannot succeed fails for another reason than missing rights.
-fn is_permitted(connection: &mut Connection, statement: &str) -> Result<bool, QueryError> {
+/// Whether a statement passes, or fails for another reason than missing rights. It is taken back. Call
+/// it outside of a transaction.
+///
+/// # Errors
+/// The session is lost.
+pub fn is_permitted(connection: &mut Connection, statement: &str) -> Result<bool, QueryError> {
     connection.execute("BEGIN")?;
     let tried = connection.execute(statement).map(drop);
     connection.execute("ROLLBACK")?;

@@ -4,8 +4,6 @@
 //! They are loaded into a temporary table of the backup's shape, and those that are not there yet
 //! go from it into the real one. What exists stays as it is; where it differs, that is told.
 
-use std::collections::BTreeMap;
-
 use super::data::Load;
 use super::guards::quoted_load_target;
 use super::hosted::Managed;
@@ -177,7 +175,7 @@ impl Passage<'_> {
 
     /// Text columns that the service cannot read as NULL, and that the backup leaves out.
     fn emptied(&self) -> Vec<String> {
-        let is_users = self.table.schema == "auth" && self.table.name == "users";
+        let is_users = (self.table.schema.as_str(), self.table.name.as_str()) == supabase::USERS;
         let missing = supabase::NEVER_NULL.iter().filter(|name| {
             is_users
                 && self.found.columns.contains_key(**name)
@@ -233,13 +231,8 @@ impl Passage<'_> {
     /// How many of the staged rows are in the real table by key, and how many of these differ.
     fn count(&self, connection: &mut Connection, columns: &[String]) -> Result<Counted, QueryError> {
         let keys = primary_key(connection, self.table)?;
-        let staged: BTreeMap<&str, ()> =
-            self.table.columns.iter().map(|column| (column.name.as_str(), ())).collect();
-        let keys: Vec<String> = keys
-            .iter()
-            .filter(|key| staged.contains_key(key.as_str()))
-            .map(|key| quote_identifier(key))
-            .collect();
+        let is_staged = |key: &&String| self.table.columns.iter().any(|column| column.name == **key);
+        let keys: Vec<String> = keys.iter().filter(is_staged).map(|key| quote_identifier(key)).collect();
         let keys = if keys.is_empty() { columns.to_vec() } else { keys };
         let equal = keys.iter().map(|key| format!("r.{key} IS NOT DISTINCT FROM s.{key}"));
         let side = |side: &str| {

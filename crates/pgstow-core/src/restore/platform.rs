@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::journal::Journal;
 use super::selection::{Chosen, Graph, TableName};
-use super::session::{Session, describe, is_fatal};
+use super::session::{Session, describe};
 use super::target::TargetState;
 use super::{Planned, entry, hosted};
 use crate::archive::Entry;
@@ -37,7 +37,7 @@ pub(super) fn leave_out_forbidden(
     target: &TargetState,
 ) -> Result<()> {
     let mut known: BTreeMap<TableName, Rights> = BTreeMap::new();
-    let mut forbidden = BTreeSet::new();
+    let mut forbidden = BTreeMap::new();
     for &index in &chosen.entries {
         let entry = &graph.entries[index];
         if !hosted::is_attached(entry, &target.hosting) {
@@ -50,22 +50,10 @@ pub(super) fn leave_out_forbidden(
         };
         let allowed = if entry.kind == "POLICY" { rights.policies } else { rights.triggers };
         if !allowed {
-            forbidden.insert(index);
-            let schema = entry.schema.clone().unwrap_or_default();
-            chosen.forbidden.push((entry.kind.clone(), schema, entry.tag.clone()));
-            if is_equal(entry, backup, &target.inventory) {
-                continue;
-            }
-            let shown = display_name(&table.0, &table.1);
-            let statement = entry::on_one_line(&entry.definition);
-            chosen.remarks.push(format!(
-                "{} is not restored: role {} may not make it on {shown}; a role that may can run: {statement}",
-                entry::name(entry),
-                target.login
-            ));
+            forbidden.insert(index, format!("on {}", display_name(&table.0, &table.1)));
         }
     }
-    chosen.entries.retain(|index| !forbidden.contains(index));
+    forbid(graph, chosen, &forbidden, backup, target);
     Ok(())
 }
 
@@ -97,16 +85,26 @@ pub(super) fn leave_out_reserved(
         return Ok(());
     }
     let may = capabilities::probe(connection).map_err(Error::from)?;
-    let mut gone: BTreeSet<usize> = BTreeSet::new();
-    if may.create_event_triggers == Some(false) {
-        gone.extend(triggers);
-    }
-    if may.publish_all_tables == Some(false) {
-        gone.extend(broad);
-    }
-    for &index in &gone {
+    let no_triggers = triggers.into_iter().filter(|_| may.create_event_triggers == Some(false));
+    let no_publications = broad.into_iter().filter(|_| may.publish_all_tables == Some(false));
+    let forbidden = no_triggers.chain(no_publications).map(|index| (index, "here".to_owned())).collect();
+    forbid(graph, chosen, &forbidden, backup, target);
+    Ok(())
+}
+
+/// Takes entries out of the choice that the login may not make, each with where, and what depends on
+/// them. Tells the statements that would make them, unless the target has them as they are.
+fn forbid(
+    graph: &Graph<'_>,
+    chosen: &mut Chosen,
+    forbidden: &BTreeMap<usize, String>,
+    backup: &Inventory,
+    target: &TargetState,
+) {
+    for (&index, place) in forbidden {
         let entry = &graph.entries[index];
-        chosen.forbidden.push((entry.kind.clone(), String::new(), entry.tag.clone()));
+        let schema = entry.schema.clone().unwrap_or_default();
+        chosen.forbidden.push((entry.kind.clone(), schema, entry.tag.clone()));
         if is_equal(entry, backup, &target.inventory) {
             continue;
         }
@@ -117,25 +115,22 @@ pub(super) fn leave_out_reserved(
             .map(|index| entry::on_one_line(&graph.entries[*index].definition))
             .collect();
         chosen.remarks.push(format!(
-            "{} is not restored: role {} may not make it here; a role that may can run: {}",
+            "{} is not restored: role {} may not make it {place}; a role that may can run: {}",
             entry::name(entry),
             target.login,
             statements.join(" ")
         ));
     }
     chosen.entries.retain(|index| {
-        !gone.contains(index) && !graph.dependencies(*index).any(|other| gone.contains(&other))
+        !forbidden.contains_key(index) && !graph.dependencies(*index).any(|on| forbidden.contains_key(&on))
     });
-    Ok(())
 }
 
 /// Whether the target has the object already, as it is in the backup.
 fn is_equal(entry: &Entry, backup: &Inventory, target: &Inventory) -> bool {
     let names = |item: &&Item| hosted::is_item_of(item, &entry.kind, entry.schema.as_deref(), &entry.tag);
     let Some(wanted) = backup.items.iter().find(names) else { return false };
-    target.items.iter().any(|item| {
-        item.kind == wanted.kind && item.name == wanted.name && item.definition == wanted.definition
-    })
+    target.find(wanted.kind, &wanted.name).is_some_and(|found| found.definition == wanted.definition)
 }
 
 /// Gives the database the settings of the backup's (`ALTER DATABASE … SET`), where that is allowed.
@@ -152,18 +147,16 @@ pub(super) fn database_settings(
     }
     let database = quote_identifier(&planned.target.database);
     let all = planned.catalog.database_settings.iter().filter(|kept| kept.role.is_none());
-    for (name, value) in all.filter_map(|kept| kept.setting.split_once('=')) {
-        let statement = format!("ALTER DATABASE {database} SET {}", quote_setting(name, value));
-        if let Err(error) = session.unit(&statement) {
-            if is_fatal(&error) {
-                return Err(error.into());
-            }
-            // The server's message may repeat the value, which can be a secret.
-            let code = error.code().unwrap_or("no answer");
-            journal.remark(format!("setting {name} of the database could not be made [{code}]"));
-        }
-    }
-    Ok(())
+    let settings: Vec<(&str, &str)> = all.filter_map(|kept| kept.setting.split_once('=')).collect();
+    let statement = |(name, value): &(&str, &str)| {
+        format!("ALTER DATABASE {database} SET {}", quote_setting(name, value))
+    };
+    session.each(&settings, statement, |_, (name, _), error| {
+        // The server's message may repeat the value, which can be a secret.
+        let code = error.code().unwrap_or("no answer");
+        journal.remark(format!("setting {name} of the database could not be made [{code}]"));
+        Ok(())
+    })
 }
 
 /// Functions that the target's triggers and policies call which the login may not make again: they are
@@ -227,19 +220,11 @@ fn probe(connection: &mut Connection, (schema, name): &TableName) -> Result<Righ
     let row = rows.only().map_err(Error::from)?;
     let (triggers, owned): (bool, bool) =
         (row.get(0).map_err(Error::from)?, row.get(1).map_err(Error::from)?);
-    Ok(Rights { triggers, policies: owned || may_make_policy(connection, &table)? })
-}
-
-fn may_make_policy(connection: &mut Connection, table: &str) -> Result<bool> {
-    connection.execute("BEGIN; SET LOCAL lock_timeout = '2s'").map_err(Error::from)?;
-    let tried = connection.execute(&format!("CREATE POLICY \"pgstow tries\" ON {table} USING (false)"));
-    let tried = match tried {
-        Err(error) if is_fatal(&error) => return Err(error.into()),
-        tried => tried,
-    };
-    connection.execute("ROLLBACK").map_err(Error::from)?;
-    // A lock that was not had says nothing: the restore will show.
-    Ok(tried.is_ok() || tried.is_err_and(|error| error.code() != Some("42501")))
+    // A lock that is not had says nothing: the restore will show.
+    let policy =
+        format!("SET LOCAL lock_timeout = '2s'; CREATE POLICY \"pgstow tries\" ON {table} USING (false)");
+    let policies = owned || capabilities::is_permitted(connection, &policy).map_err(Error::from)?;
+    Ok(Rights { triggers, policies })
 }
 
 /// Silences event triggers and triggers on rows, where that is allowed: those of a platform would
@@ -309,15 +294,11 @@ pub(super) fn forget_default_privileges(
     if planned.target.hosting.platform == Platform::Plain {
         return Ok(());
     }
-    for statement in default_privileges(session, &planned.target).map_err(Error::from)? {
-        if let Err(error) = session.unit(&statement) {
-            if is_fatal(&error) {
-                return Err(error.into());
-            }
-            journal.remark(format!("{statement}: {}", describe(&error)));
-        }
-    }
-    Ok(())
+    let statements = default_privileges(session, &planned.target).map_err(Error::from)?;
+    session.each(&statements, Clone::clone, |_, statement, error| {
+        journal.remark(format!("{statement}: {}", describe(error)));
+        Ok(())
+    })
 }
 
 /// Schedules the backup's jobs again, switched off unless they are to run: a restored copy must not
@@ -347,18 +328,16 @@ pub(super) fn schedule_jobs(
         ));
         return Ok(());
     }
-    let mut idle = 0;
-    for job in jobs {
-        let runs = activate && job.active;
-        idle += usize::from(job.active && !runs);
-        if let Err(error) = session.unit(&job_statement(job, runs)) {
-            if is_fatal(&error) {
-                return Err(error.into());
-            }
+    session.each(
+        jobs,
+        |job| job_statement(job, activate && job.active),
+        |_, job, error| {
             let name = job.name.as_deref().unwrap_or(&job.schedule);
-            journal.problem(format!("job {} of pg_cron: {}", entry::visible(name), describe(&error)));
-        }
-    }
+            journal.problem(format!("job {} of pg_cron: {}", entry::visible(name), describe(error)));
+            Ok(())
+        },
+    )?;
+    let idle = jobs.iter().filter(|job| job.active && !activate).count();
     if idle > 0 {
         journal.remark(format!(
             "{} of pg_cron that ran at the source wait here; to let one run: SELECT cron.alter_job(jobid, active := true) FROM cron.job WHERE jobname = '…';",

@@ -215,14 +215,15 @@ fn leave_out_platform_extensions(
     let mut remarks = Vec::new();
     chosen.entries.retain(|&index| {
         let entry = &graph.entries[index];
+        let name = match entry.kind.as_str() {
+            "EXTENSION" => Some(entry.tag.as_str()),
+            "COMMENT" => entry.tag.strip_prefix("EXTENSION "),
+            _ => None,
+        };
         let is_there =
-            target.extensions.contains_key(&entry.tag) || target.available.contains_key(&entry.tag);
-        if let ("COMMENT", Some(name)) = (entry.kind.as_str(), entry.tag.strip_prefix("EXTENSION ")) {
-            let is_there = target.extensions.contains_key(name) || target.available.contains_key(name);
-            return is_there || !is_platforms(name);
-        }
-        let kept = entry.kind != "EXTENSION" || is_there || !is_platforms(&entry.tag);
-        if !kept {
+            |name: &str| target.extensions.contains_key(name) || target.available.contains_key(name);
+        let kept = name.is_none_or(|name| is_there(name) || !is_platforms(name));
+        if !kept && entry.kind == "EXTENSION" {
             let platform = catalog.hosting.platform;
             remarks.push(format!(
                 "extension {} is not restored: it is {platform}'s own, and {} does not have it",

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::super::journal::Journal;
-use super::super::session::{Session, describe, is_fatal};
+use super::super::session::{Session, describe};
 use crate::error::{Error, Result};
 use crate::postgres::QueryError;
 use crate::postgres::identifier::{quote_identifier, quote_setting};
@@ -117,37 +117,17 @@ impl Creation {
                 })
             })
         })?;
-        for membership in &self.memberships {
-            let granted = session.unit(&membership.statement());
-            let (role, member) = (&membership.role, &membership.member);
-            settle(granted, journal, |error| {
-                format!("role {member} is not made a member of {role}: {}", describe(error))
-            })?;
-        }
-        for setting in &self.settings {
-            let set = session.unit(&setting.statement());
-            // The server's message may repeat the value, which can be a secret.
-            settle(set, journal, |error| {
-                let code = error.code().unwrap_or("no answer");
-                format!("setting {} of role {} could not be made [{code}]", setting.name, setting.role)
-            })?;
-        }
-        Ok(())
-    }
-}
-
-fn settle(
-    result: Result<(), QueryError>,
-    journal: &Journal,
-    remark: impl FnOnce(&QueryError) -> String,
-) -> Result<()> {
-    match result {
-        Err(error) if is_fatal(&error) => Err(error.into()),
-        Err(error) => {
-            journal.remark(remark(&error));
+        session.each(&self.memberships, Membership::statement, |_, Membership { role, member }, error| {
+            journal.remark(format!("role {member} is not made a member of {role}: {}", describe(error)));
             Ok(())
-        }
-        Ok(()) => Ok(()),
+        })?;
+        session.each(&self.settings, Setting::statement, |_, setting, error| {
+            // The server's message may repeat the value, which can be a secret.
+            let code = error.code().unwrap_or("no answer");
+            let Setting { name, role, .. } = setting;
+            journal.remark(format!("setting {name} of role {role} could not be made [{code}]"));
+            Ok(())
+        })
     }
 }
 
