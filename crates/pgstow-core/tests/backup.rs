@@ -58,19 +58,10 @@ impl Ground {
 
     fn options(&self) -> BackupOptions {
         BackupOptions {
-            environment: EnvironmentName::new("test").expect("a name"),
-            connection: self.settings(),
-            label: None,
-            note: None,
-            selection: Selection::default(),
             jobs: 3,
             pg_dump: Some(self.server.binaries().program("pg_dump")),
-            search_path: None,
             lock_timeout: Duration::from_secs(10),
-            full: false,
-            full_every: Duration::from_secs(7 * 24 * 3600),
-            keep_every: Duration::from_secs(10),
-            auth_users: pgstow_core::platform::AuthUsers::default(),
+            ..BackupOptions::new(EnvironmentName::new("test").expect("a name"), self.settings())
         }
     }
 

@@ -11,7 +11,6 @@ use pgstow_core::platform::Platform;
 use pgstow_core::postgres::server::{DisposableServer, ServerOptions};
 use pgstow_core::postgres::{Connection, ConnectionSettings};
 use pgstow_core::repository::format::id::EnvironmentName;
-use pgstow_core::repository::format::manifest::Selection;
 
 const MAJORS: [u32; 4] = [13, 15, 16, 17];
 
@@ -49,19 +48,10 @@ impl Ground {
     fn check(&self, role: &str) -> CheckReport {
         let client = if self.major <= 15 { "client" } else { "client-18" };
         let options = BackupOptions {
-            environment: EnvironmentName::new("test").unwrap(),
-            connection: self.settings(role),
-            label: None,
-            note: None,
-            selection: Selection::default(),
             jobs: 2,
             pg_dump: Some(programs(client).join("pg_dump")),
-            search_path: None,
             lock_timeout: Duration::from_secs(10),
-            auth_users: pgstow_core::platform::AuthUsers::default(),
-            full: false,
-            full_every: Duration::from_secs(7 * 24 * 3600),
-            keep_every: Duration::from_secs(10),
+            ..BackupOptions::new(EnvironmentName::new("test").unwrap(), self.settings(role))
         };
         backup::check(&options, &Interrupt::new()).unwrap()
     }

@@ -15,7 +15,6 @@ use pgstow_core::postgres::settings::{Host, SslMode};
 use pgstow_core::postgres::{Connection, ConnectionSettings};
 use pgstow_core::repository::Repository;
 use pgstow_core::repository::format::id::EnvironmentName;
-use pgstow_core::repository::format::manifest::Selection;
 use pgstow_core::repository::store::LocalStore;
 use pgstow_core::{Error, ErrorKind};
 
@@ -70,19 +69,10 @@ impl Pooler {
 
     fn options(&self) -> BackupOptions {
         BackupOptions {
-            environment: EnvironmentName::new("test").unwrap(),
-            connection: self.settings(),
-            label: None,
-            note: None,
-            selection: Selection::default(),
             jobs: 2,
             pg_dump: Some(self.server.binaries().program("pg_dump")),
-            search_path: None,
             lock_timeout: Duration::from_secs(10),
-            full: false,
-            full_every: Duration::from_secs(7 * 24 * 3600),
-            keep_every: Duration::from_secs(10),
-            auth_users: pgstow_core::platform::AuthUsers::default(),
+            ..BackupOptions::new(EnvironmentName::new("test").unwrap(), self.settings())
         }
     }
 

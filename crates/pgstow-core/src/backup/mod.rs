@@ -70,6 +70,28 @@ pub struct BackupOptions {
     pub auth_users: AuthUsers,
 }
 
+impl BackupOptions {
+    /// Everything of the database, by one reader, taking over what is proven unchanged and reading all
+    /// again after a week; locks are waited for 30 seconds.
+    pub fn new(environment: EnvironmentName, connection: ConnectionSettings) -> Self {
+        Self {
+            environment,
+            connection,
+            label: None,
+            note: None,
+            selection: Selection::default(),
+            jobs: 1,
+            pg_dump: None,
+            search_path: None,
+            lock_timeout: Duration::from_secs(30),
+            full: false,
+            full_every: Duration::from_secs(7 * 24 * 60 * 60),
+            keep_every: Duration::from_secs(10),
+            auth_users: AuthUsers::default(),
+        }
+    }
+}
+
 /// What a backup did.
 #[derive(Debug, Clone, serde::Serialize)]
 #[must_use]

@@ -78,6 +78,25 @@ pub struct RestoreOptions {
     pub role_map: BTreeMap<String, String>,
 }
 
+impl RestoreOptions {
+    /// All that the backup holds, on one session, into an empty target; rows are counted, locks are
+    /// waited for 30 seconds.
+    pub fn new(connection: ConnectionSettings) -> Self {
+        Self {
+            connection,
+            clean: false,
+            jobs: 1,
+            checksums: false,
+            lock_timeout: Duration::from_secs(30),
+            sections: crate::repository::format::manifest::Sections::All,
+            dangling_keys: DanglingKeys::default(),
+            activate_jobs: false,
+            create_roles: false,
+            role_map: BTreeMap::new(),
+        }
+    }
+}
+
 /// What becomes of foreign keys of the user's tables that refer to rows of the platform (the users
 /// of its authentication service, say) which the backup does not carry.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use pgstow_core::postgres::{Connection, ConnectionSettings};
 use pgstow_core::repository::Repository;
 use pgstow_core::repository::format::header::Header;
 use pgstow_core::repository::format::id::EnvironmentName;
-use pgstow_core::repository::format::manifest::{Manifest, Selection};
+use pgstow_core::repository::format::manifest::Manifest;
 use pgstow_core::repository::store::LocalStore;
 use pgstow_core::restore::{self, RestoreOptions};
 
@@ -133,19 +133,9 @@ impl Ground {
 
     pub(crate) fn options(&self, role: &str) -> BackupOptions {
         BackupOptions {
-            environment: EnvironmentName::new("test").expect("a name"),
-            connection: self.settings(role, "source"),
-            label: None,
-            note: None,
-            selection: Selection::default(),
-            jobs: 1,
             pg_dump: Some(self.folder.path().join("pg_dump")),
-            search_path: None,
             lock_timeout: Duration::from_secs(10),
-            full: false,
-            full_every: Duration::from_secs(7 * 24 * 3600),
-            keep_every: std::time::Duration::from_secs(10),
-            auth_users: pgstow_core::platform::AuthUsers::default(),
+            ..BackupOptions::new(EnvironmentName::new("test").expect("a name"), self.settings(role, "source"))
         }
     }
 
@@ -230,16 +220,9 @@ impl Ground {
     /// Restores into the database `target` and checks that nothing differs.
     pub(crate) fn restore(&self, header: &Header) {
         let options = RestoreOptions {
-            connection: self.settings(SUPERUSER, "target"),
-            clean: false,
             jobs: 2,
             checksums: true,
-            lock_timeout: Duration::from_secs(30),
-            sections: pgstow_core::repository::format::manifest::Sections::All,
-            dangling_keys: restore::DanglingKeys::default(),
-            activate_jobs: false,
-            create_roles: false,
-            role_map: BTreeMap::new(),
+            ..RestoreOptions::new(self.settings(SUPERUSER, "target"))
         };
         let (interrupt, repository) = (Interrupt::new(), self.repository());
         let prepared = restore::prepare(&repository, header, &options, &interrupt).expect("a plan");

@@ -15,7 +15,7 @@ use pgstow_core::postgres::{Connection, ConnectionSettings};
 use pgstow_core::repository::Repository;
 use pgstow_core::repository::format::header::Header;
 use pgstow_core::repository::format::id::EnvironmentName;
-use pgstow_core::repository::format::manifest::{Manifest, Selection, Table};
+use pgstow_core::repository::format::manifest::{Manifest, Table};
 use pgstow_core::repository::store::LocalStore;
 
 /// The platform's superuser.
@@ -69,19 +69,11 @@ impl Ground {
     pub(crate) fn options(&self, auth_users: AuthUsers) -> BackupOptions {
         let client = if self.major <= 15 { "client" } else { "client-18" };
         BackupOptions {
-            environment: EnvironmentName::new("test").expect("a name"),
-            connection: self.settings(USER),
-            label: None,
-            note: None,
-            selection: Selection::default(),
             jobs: 2,
             pg_dump: Some(programs(client).join("pg_dump")),
-            search_path: None,
             lock_timeout: Duration::from_secs(10),
-            full: false,
-            full_every: Duration::from_secs(7 * 24 * 3600),
-            keep_every: Duration::from_secs(10),
             auth_users,
+            ..BackupOptions::new(EnvironmentName::new("test").expect("a name"), self.settings(USER))
         }
     }
 

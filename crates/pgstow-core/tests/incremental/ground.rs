@@ -11,7 +11,7 @@ use pgstow_core::postgres::server::{DisposableServer, ServerOptions};
 use pgstow_core::postgres::{Connection, ConnectionSettings};
 use pgstow_core::repository::Repository;
 use pgstow_core::repository::format::id::EnvironmentName;
-use pgstow_core::repository::format::manifest::{Manifest, Selection, Table};
+use pgstow_core::repository::format::manifest::{Manifest, Table};
 use pgstow_core::repository::store::LocalStore;
 use pgstow_core::{Error, Result};
 
@@ -212,19 +212,10 @@ pub(crate) fn options(server: &DisposableServer) -> BackupOptions {
 /// The same where only the way to the server is known; pg_dump is sought.
 pub(crate) fn options_for(connection: ConnectionSettings) -> BackupOptions {
     BackupOptions {
-        environment: EnvironmentName::new("test").expect("a name"),
-        connection,
-        label: None,
-        note: None,
-        selection: Selection::default(),
         jobs: 3,
-        pg_dump: None,
-        search_path: None,
         lock_timeout: Duration::from_secs(10),
-        full: false,
-        full_every: Duration::from_secs(7 * 24 * 3600),
         keep_every: Duration::ZERO,
-        auth_users: pgstow_core::platform::AuthUsers::default(),
+        ..BackupOptions::new(EnvironmentName::new("test").expect("a name"), connection)
     }
 }
 

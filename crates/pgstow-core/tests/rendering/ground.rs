@@ -70,19 +70,15 @@ impl Ground {
 
     pub(crate) fn back_up_as(&self, role: &str, monitor: &dyn Monitor) -> Result<Manifest, Error> {
         let options = BackupOptions {
-            environment: EnvironmentName::new("test").unwrap(),
-            connection: ConnectionSettings { user: role.to_owned(), ..self.settings() },
-            label: None,
-            note: None,
             selection: Selection { sections: Sections::DataOnly, ..Selection::default() },
             jobs: 2,
-            pg_dump: None,
-            search_path: None,
             lock_timeout: Duration::from_secs(10),
             full: true,
             full_every: Duration::from_secs(24 * 3600),
-            keep_every: std::time::Duration::from_secs(10),
-            auth_users: pgstow_core::platform::AuthUsers::default(),
+            ..BackupOptions::new(
+                EnvironmentName::new("test").unwrap(),
+                ConnectionSettings { user: role.to_owned(), ..self.settings() },
+            )
         };
         let repository = self.repository();
         let report = backup::run(&repository, &options, monitor, &Interrupt::new())?;

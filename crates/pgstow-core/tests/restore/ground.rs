@@ -1,6 +1,5 @@
 //! A server with databases to back up and to restore into, and a repository.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -13,10 +12,10 @@ use pgstow_core::postgres::{Connection, ConnectionSettings};
 use pgstow_core::repository::Repository;
 use pgstow_core::repository::format::header::Header;
 use pgstow_core::repository::format::id::EnvironmentName;
-use pgstow_core::repository::format::manifest::{Manifest, Sections, Selection};
+use pgstow_core::repository::format::manifest::{Manifest, Selection};
 use pgstow_core::repository::format::receipt::{Outcome, Receipt};
 use pgstow_core::repository::store::LocalStore;
-use pgstow_core::restore::{self, DanglingKeys, RestoreOptions};
+use pgstow_core::restore::{self, RestoreOptions};
 use pgstow_core::{Error, Result};
 
 /// The programs of a server's major version, or of a client.
@@ -104,19 +103,11 @@ impl Ground {
     /// Backs `source` up.
     pub(crate) fn back_up(&self, selection: Selection) -> Header {
         let options = BackupOptions {
-            environment: EnvironmentName::new("test").expect("a name"),
-            connection: self.settings("source"),
-            label: None,
-            note: None,
             selection,
             jobs: 2,
             pg_dump: Some(self.pg_dump.clone()),
-            search_path: None,
             lock_timeout: Duration::from_secs(10),
-            full: false,
-            full_every: Duration::from_secs(7 * 24 * 3600),
-            keep_every: Duration::from_secs(10),
-            auth_users: pgstow_core::platform::AuthUsers::default(),
+            ..BackupOptions::new(EnvironmentName::new("test").expect("a name"), self.settings("source"))
         };
         backup::run(&self.repository(), &options, &Silent, &Interrupt::new()).expect("a backup").header
     }
@@ -127,18 +118,7 @@ impl Ground {
 
     /// Options of a restore into `target` on four sessions.
     pub(crate) fn options(&self) -> RestoreOptions {
-        RestoreOptions {
-            connection: self.settings("target"),
-            clean: false,
-            jobs: 4,
-            checksums: true,
-            lock_timeout: Duration::from_secs(30),
-            sections: Sections::All,
-            dangling_keys: DanglingKeys::default(),
-            activate_jobs: false,
-            create_roles: false,
-            role_map: BTreeMap::new(),
-        }
+        RestoreOptions { jobs: 4, checksums: true, ..RestoreOptions::new(self.settings("target")) }
     }
 
     pub(crate) fn restore(&self, header: &Header, options: &RestoreOptions) -> Result<Receipt> {

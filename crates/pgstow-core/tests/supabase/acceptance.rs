@@ -2,7 +2,6 @@
 //! into a plain server: every check has to pass, or to differ in what the target forces and the
 //! receipt tells.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pgstow_core::backup::{self, BackupOptions, BackupReport};
@@ -14,7 +13,7 @@ use pgstow_core::postgres::server::DisposableServer;
 use pgstow_core::repository::Repository;
 use pgstow_core::repository::format::header::Header;
 use pgstow_core::repository::format::id::EnvironmentName;
-use pgstow_core::repository::format::manifest::{Sections, Selection, TableData};
+use pgstow_core::repository::format::manifest::TableData;
 use pgstow_core::repository::format::receipt::Receipt;
 use pgstow_core::repository::store::LocalStore;
 use pgstow_core::restore::{self, DanglingKeys, RestoreOptions};
@@ -68,16 +67,12 @@ impl Journey {
         dangling_keys: DanglingKeys,
     ) -> Result<Receipt> {
         let options = RestoreOptions {
-            connection,
             clean,
             jobs: 2,
             checksums: true,
-            lock_timeout: Duration::from_secs(30),
-            sections: Sections::All,
             dangling_keys,
-            activate_jobs: false,
             create_roles: true,
-            role_map: BTreeMap::new(),
+            ..RestoreOptions::new(connection)
         };
         let (repository, interrupt) = (repository(&self.folder), Interrupt::new());
         let prepared = restore::prepare(&repository, self.header(), &options, &interrupt)?;
@@ -119,19 +114,11 @@ fn back_up(
     auth_users: AuthUsers,
 ) -> Result<BackupReport> {
     let options = BackupOptions {
-        environment: EnvironmentName::new("project").expect("a name"),
-        connection: connection.clone(),
-        label: None,
-        note: None,
-        selection: Selection::default(),
         jobs: 2,
         pg_dump: Some(client_programs(major).join("pg_dump")),
-        search_path: None,
         lock_timeout: Duration::from_secs(10),
-        full: false,
-        full_every: Duration::from_secs(7 * 24 * 3600),
-        keep_every: Duration::from_secs(10),
         auth_users,
+        ..BackupOptions::new(EnvironmentName::new("project").expect("a name"), connection.clone())
     };
     backup::run(&repository(folder), &options, &Silent, &Interrupt::new())
 }

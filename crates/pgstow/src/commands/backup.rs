@@ -22,14 +22,8 @@ use crate::config::parse_duration;
 use crate::exit::{Exit, Failure};
 use crate::ui::{Text, Tone, format, progress};
 
-/// How long a lock is waited for unless said otherwise.
-pub(super) const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long rows may be taken over before all are read again, unless said otherwise.
-const FULL_EVERY: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// While a reader compresses, the server's process that feeds another one has the processor.
 const READERS_PER_PROCESSOR: usize = 2;
-/// How often at most a backup writes down what is finished.
-const KEEP_EVERY: Duration = Duration::from_secs(10);
 /// How many expected omissions the summary names; `pgstow show` names all.
 const EXPECTED_SHOWN: usize = 8;
 
@@ -157,20 +151,15 @@ pub(super) fn options(
         database.environment.map(|environment| environment.pg_dump(&app.config.variables)).transpose()?;
     let lock_timeout = database.environment.and_then(|environment| environment.lock_timeout);
     let full_every = database.environment.and_then(|environment| environment.full_every);
+    let defaults = BackupOptions::new(database.name()?, database.connection.clone());
     Ok(BackupOptions {
-        environment: database.name()?,
-        connection: database.connection.clone(),
-        label: None,
-        note: None,
-        selection: Selection::default(),
         jobs: app.jobs(reading.jobs, database.environment, READERS_PER_PROCESSOR),
         pg_dump: reading.pg_dump.clone().or(configured.flatten()),
         search_path: app.process.search_path(),
-        lock_timeout: reading.lock_timeout.or(lock_timeout).unwrap_or(LOCK_TIMEOUT),
-        full: false,
-        full_every: full_every.unwrap_or(FULL_EVERY),
-        keep_every: KEEP_EVERY,
+        lock_timeout: reading.lock_timeout.or(lock_timeout).unwrap_or(defaults.lock_timeout),
+        full_every: full_every.unwrap_or(defaults.full_every),
         auth_users: database.environment.and_then(|environment| environment.auth_users).unwrap_or_default(),
+        ..defaults
     })
 }
 

@@ -13,7 +13,7 @@ use pgstow_core::repository::format::receipt::Outcome;
 use pgstow_core::restore::{self, DanglingKeys, Prepared, RestoreOptions, RestorePlan, RestoreReport};
 use pgstow_core::{Error, ErrorKind, Result};
 
-use super::backup::{LOCK_TIMEOUT, parse_jobs};
+use super::backup::parse_jobs;
 use crate::app::{App, Database};
 use crate::arguments::SectionArguments;
 use crate::exit::{Exit, Failure};
@@ -105,20 +105,21 @@ pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure>
     let repository = app.repository()?;
     let header = repository.resolve(&arguments.backup)?;
     let target = app.database(arguments.to.as_deref(), arguments.url.as_deref())?;
+    let defaults = RestoreOptions::new(target.connection.clone());
     let options = RestoreOptions {
-        connection: target.connection.clone(),
         clean: arguments.clean,
         jobs: app.jobs(arguments.jobs, target.environment, SESSIONS_PER_PROCESSOR),
         checksums: arguments.checksums,
         lock_timeout: target
             .environment
             .and_then(|environment| environment.lock_timeout)
-            .unwrap_or(LOCK_TIMEOUT),
+            .unwrap_or(defaults.lock_timeout),
         sections: arguments.sections.sections(),
         activate_jobs: arguments.activate_jobs,
         dangling_keys: arguments.dangling_keys.map_or(DanglingKeys::Refuse, DanglingKeys::from),
         create_roles: arguments.create_roles,
         role_map: role_map(&arguments.map_role, &target)?,
+        ..defaults
     };
     let prepared = prepare(app, &repository, &header, &options).map_err(nothing_changed)?;
     if arguments.dry_run {
