@@ -196,7 +196,10 @@ impl Attempt<'_> {
         let mut packet = BytesMut::new();
         frontend::startup_message(parameters, &mut packet)
             .map_err(|_| self.protocol("the role, database or an option holds a zero byte"))?;
-        login.stream.write_all(&packet).map_err(|error| self.broken(login, error))?;
+        if let Err(error) = login.stream.write_all(&packet) {
+            let error = login.stream.last_word(error);
+            return Err(self.broken(login, error));
+        }
         let mut authentication = Authentication {
             user: &self.settings.user,
             password: self.settings.password_for(self.host),

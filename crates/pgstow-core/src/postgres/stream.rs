@@ -126,6 +126,11 @@ struct Tls {
     end: usize,
 }
 
+/// Whether an error says that the other side closed the connection.
+pub(super) fn is_hang_up(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
+}
+
 /// Whether a read may wait for the server.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wait {
@@ -171,12 +176,31 @@ impl Stream {
             if !tls.session.is_handshaking() {
                 break;
             }
-            self.flush_tls()?;
+            self.flush_handshake()?;
             if self.tls.as_ref().is_some_and(|tls| tls.session.is_handshaking()) {
                 self.take_encrypted(Wait::Yes)?;
             }
         }
-        self.flush_tls()
+        self.flush_handshake()
+    }
+
+    fn flush_handshake(&mut self) -> io::Result<()> {
+        self.flush_tls().map_err(|error| self.last_word(error))
+    }
+
+    /// Why a write failed: the alert that the server sent before it hung up, or else `error`.
+    /// A server that refuses a certificate hangs up while the client still writes.
+    pub(super) fn last_word(&mut self, error: io::Error) -> io::Error {
+        if !is_hang_up(&error) {
+            return error;
+        }
+        loop {
+            match self.read(&mut [0; 512]) {
+                Ok(1..) => {}
+                Err(alert) if alert.kind() == ErrorKind::InvalidData => return alert,
+                Ok(0) | Err(_) => return error,
+            }
+        }
     }
 
     /// The server's certificate, once encrypted.
@@ -335,5 +359,33 @@ impl Write for SocketWriter<'_> {
     }
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::ServerName;
+    use rustls::{AlertDescription, ClientConfig, RootCertStore};
+
+    use super::*;
+
+    #[test]
+    fn an_alert_sent_before_hanging_up_explains_a_failed_write() {
+        const UNKNOWN_AUTHORITY: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 48];
+        let (ours, mut servers) = UnixStream::pair().unwrap();
+        servers.write_all(&UNKNOWN_AUTHORITY).unwrap();
+        drop(servers);
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
+        let name = ServerName::try_from("db.test").unwrap();
+        let session = ClientConnection::new(Arc::new(config), name).unwrap();
+        let mut stream = Stream::new(Arc::new(Socket::Unix(ours)), None);
+        let error = stream.encrypt(session).unwrap_err();
+        let alert = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        assert_eq!(alert, Some(&rustls::Error::AlertReceived(AlertDescription::UnknownCA)), "{error}");
     }
 }

@@ -20,7 +20,7 @@ use rustls::{CertificateError, ClientConfig, ClientConnection};
 use self::client::ClientIdentity;
 use self::verifier::{Roots, Verifier};
 use super::settings::{CertificateMode, ConnectionSettings, Host, SslMode};
-use super::stream::Stream;
+use super::stream::{Stream, is_hang_up};
 
 pub(super) use self::certificate::channel_hash;
 
@@ -84,16 +84,12 @@ impl Encryption {
         Err("sslcertmode=require, but the server did not ask for the client's certificate".to_owned())
     }
 
-    /// Why a server ended the connection right after the handshake, as far as TLS explains it.
+    /// Why a server ended the connection in the handshake or right after it, as far as TLS explains it.
     pub(super) fn explain_loss(&self, error: &io::Error) -> Option<String> {
-        let hung_up = matches!(
-            error.kind(),
-            ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
-        );
         match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             Some(rustls::Error::AlertReceived(alert)) => Some(self.identity.explain(*alert)),
             // Closing with bytes unread may overtake the alert.
-            None if hung_up && self.identity.was_asked_for() => Some(
+            None if is_hang_up(error) && self.identity.was_asked_for() => Some(
                 "the server hung up after it was shown the client certificate (sslcert): it may not trust it"
                     .to_owned(),
             ),
@@ -120,9 +116,9 @@ impl Encryption {
             },
             Some(rustls::Error::AlertReceived(alert)) => self.identity.explain(*alert),
             Some(other) => other.to_string(),
-            None if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => {
-                "the server closed the connection during the TLS handshake".to_owned()
-            }
+            None if is_hang_up(error) => self
+                .explain_loss(error)
+                .unwrap_or_else(|| "the server closed the connection during the TLS handshake".to_owned()),
             None => error.to_string(),
         }
     }
