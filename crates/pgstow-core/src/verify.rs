@@ -14,7 +14,7 @@ use crate::monitor::{Event, Monitor};
 use crate::repository::Repository;
 use crate::repository::format::header::Header;
 use crate::repository::format::layout::{CATALOG_FILE, OBJECTS_LIST, objects_list};
-use crate::repository::format::manifest::{Manifest, Sections};
+use crate::repository::format::manifest::{Manifest, Object, Sections};
 
 const SCHEMA_ARCHIVE: &str = "schema.dump";
 const SHOWN: usize = 20;
@@ -143,7 +143,7 @@ fn check_files(
 
 fn check_object_list(repository: &Repository, manifest: &Manifest) -> std::result::Result<String, String> {
     let list = repository.file(manifest, OBJECTS_LIST).map_err(|error| in_words(&error))?;
-    if list == objects_list(manifest.objects.iter().map(|object| object.id)) {
+    if list == objects_list(manifest.objects.iter().map(Object::name)) {
         Ok(format!("{} objects", manifest.objects.len()))
     } else {
         Err(format!("{OBJECTS_LIST} does not list the manifest's objects"))

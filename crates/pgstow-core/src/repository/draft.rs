@@ -4,7 +4,7 @@ use jiff::ToSpan;
 
 use super::format::header::Header;
 use super::format::id::{BackupId, EnvironmentName, Label, ObjectId};
-use super::format::manifest::{File, Manifest};
+use super::format::manifest::{File, Manifest, Object};
 use super::format::{FORMAT_VERSION, compressed, layout};
 use super::open::{Repository, write};
 use super::unfinished;
@@ -170,8 +170,8 @@ impl<'r> BackupDraft<'r> {
     /// An inconsistent manifest; a missing object, named; a folder that another run took; the
     /// store's. The backup does not exist then.
     pub fn commit(mut self, manifest: Manifest, mut header: Header, now: jiff::Timestamp) -> Result<Header> {
-        let ids = manifest.objects.iter().map(|object| object.id);
-        self.write_file(layout::OBJECTS_LIST, &layout::objects_list(ids))?;
+        let names = manifest.objects.iter().map(Object::name);
+        self.write_file(layout::OBJECTS_LIST, &layout::objects_list(names))?;
         let manifest = self.complete(manifest, self.files.clone())?;
         for object in &manifest.objects {
             self.repository.check_object(object)?;

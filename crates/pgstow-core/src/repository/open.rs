@@ -235,7 +235,7 @@ impl Repository {
     /// # Errors
     /// Missing or damaged object, named.
     pub fn check_object(&self, object: &Object) -> Result<()> {
-        let path = layout::object(&object.id);
+        let path = layout::object(&object.name());
         match self.store.size(&path)? {
             Some(bytes) if bytes == object.stored_bytes => Ok(()),
             Some(_) => self.verify_object(object).map(|_| ()),

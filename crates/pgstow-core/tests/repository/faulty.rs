@@ -158,6 +158,9 @@ impl Store for Faulty {
         let inner = self.plan.run(|| LocalStore::new(Path::new(&self.inner.location())).create())?;
         Ok(Box::new(FaultyFile { inner: Some(inner), plan: self.plan.clone() }))
     }
+    fn replace(&self, path: &str, content: &[u8]) -> Result<(), StoreError> {
+        self.plan.run(|| self.inner.replace(path, content))
+    }
     fn list(&self, folder: &str) -> Result<Vec<Listed>, StoreError> {
         let mut listed = self.plan.run(|| self.inner.list(folder))?;
         for file in &mut listed {

@@ -173,3 +173,15 @@ fn what_a_killed_run_left_is_removed_by_the_next_one_and_nothing_else() {
     expected.sort_unstable();
     assert_eq!(files(&tmp), expected.iter().map(Path::new).collect::<Vec<_>>());
 }
+
+#[test]
+fn a_small_file_takes_the_place_of_another_whole() {
+    let place = tempfile::tempdir().unwrap();
+    let store = LocalStore::new(place.path());
+    for content in [&b"first"[..], b"second, and longer", b""] {
+        store.replace("locks/mark", content).unwrap();
+        assert_eq!(store.read_all("locks/mark", 100).unwrap(), content);
+    }
+    assert_eq!(store.list("tmp").unwrap(), [], "nothing is left beside it");
+    assert!(store.replace("../mark", b"").is_err());
+}

@@ -225,7 +225,7 @@ mod tests {
     use super::*;
 
     fn written(id: u8, new: bool) -> Written {
-        Written { object: Object { id: ObjectId([id; 32]), bytes: 10, stored_bytes: 5 }, new }
+        Written { object: Object { id: ObjectId([id; 32]), copy: 0, bytes: 10, stored_bytes: 5 }, new }
     }
 
     fn chunk(first_page: u32) -> Chunk {

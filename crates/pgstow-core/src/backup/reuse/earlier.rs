@@ -313,7 +313,7 @@ mod tests {
     fn base(table: Table, trust: Result<Since, Doubt>) -> Base {
         let mut manifest = super::super::history::tests::base();
         manifest.objects =
-            (0..2).map(|id| Object { id: ObjectId([id; 32]), bytes: 5, stored_bytes: 9 }).collect();
+            (0..2).map(|id| Object { id: ObjectId([id; 32]), copy: 0, bytes: 5, stored_bytes: 9 }).collect();
         manifest.tables = vec![table];
         let present_source = manifest.source.clone();
         let mut base = Base::new(Arc::new(manifest), &super::super::history::tests::present(&present_source));

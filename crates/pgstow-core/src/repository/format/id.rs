@@ -9,6 +9,19 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectId(pub [u8; 32]);
 
+/// What an object's file is called: its id and which copy of the content it is. As text `<id>`, or
+/// `<id>-<copy>` where the copy is not 0.
+///
+/// A file that was condemned is never used again, even when its content is needed once more: that
+/// is stored as the next copy then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectName {
+    /// Of the content.
+    pub id: ObjectId,
+    /// 0 for the first.
+    pub copy: u32,
+}
+
 /// `<environment>_<UTC time>[_<label>]`, such as `prod_2026-11-21T09-12-04Z_pre-upgrade`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -37,6 +50,7 @@ pub struct InvalidName {
 const LABEL_RULE: &str =
     "use letters, digits, '-' and '.', starting with a letter or digit, at most 63, and not 'latest'";
 const ID_RULE: &str = "expected <environment>_<YYYY-MM-DDTHH-MM-SSZ>[_<label>]";
+const OBJECT_RULE: &str = "expected 64 lowercase hex digits, and -<number> for a further copy";
 const TIME_FORMAT: &str = "%Y-%m-%dT%H-%M-%SZ";
 const NAME_RULE: &str = "use letters, digits, '-' and '.', starting with a letter or digit, at most 63";
 
@@ -114,6 +128,29 @@ pub(crate) fn is_time(value: &str) -> bool {
 /// A time as ids write it. Times before 1970 count as 1970, so that the width is fixed.
 pub(crate) fn time_text(time: jiff::Timestamp) -> String {
     time.max(jiff::Timestamp::UNIX_EPOCH).strftime(TIME_FORMAT).to_string()
+}
+
+impl fmt::Display for ObjectName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.copy {
+            0 => self.id.fmt(formatter),
+            copy => write!(formatter, "{}-{copy}", self.id),
+        }
+    }
+}
+
+impl std::str::FromStr for ObjectName {
+    type Err = InvalidName;
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let (id, copy) = text.split_once('-').unwrap_or((text, "0"));
+        let name = id.parse().ok().zip(copy.parse().ok()).map(|(id, copy)| Self { id, copy });
+        // One way of writing a number.
+        name.filter(|name| name.to_string() == text).ok_or_else(|| InvalidName {
+            what: "object",
+            value: text.to_owned(),
+            rule: OBJECT_RULE,
+        })
+    }
 }
 
 impl BackupId {
@@ -245,6 +282,20 @@ mod tests {
         }
         assert!(EnvironmentName::new("a".repeat(63)).is_ok());
         assert!(EnvironmentName::new("a".repeat(64)).is_err());
+    }
+
+    #[test]
+    fn names_of_objects_are_read_as_they_are_written_and_no_other_way() {
+        let id = ObjectId::of(b"x");
+        for copy in [0, 1, 9, 10, u32::MAX] {
+            let name = ObjectName { id, copy };
+            assert_eq!(name.to_string().parse(), Ok(name));
+        }
+        for wrong in ["", "-1", "x-1"].map(str::to_owned).into_iter().chain(
+            ["-0", "-01", "-+1", "-", "--1", "-1-1", "-4294967296", " "].map(|end| format!("{id}{end}")),
+        ) {
+            assert!(wrong.parse::<ObjectName>().is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

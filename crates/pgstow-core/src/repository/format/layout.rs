@@ -1,6 +1,6 @@
 //! Where each file of a repository lies. Every path is made here, from checked names only.
 
-use super::id::{BackupId, ObjectId};
+use super::id::{BackupId, ObjectId, ObjectName};
 
 /// Makes a folder a repository.
 pub(crate) const REPOSITORY_FILE: &str = "pgstow.json";
@@ -16,7 +16,7 @@ pub(crate) const HEADER_FILE: &str = "backup.json";
 pub(crate) const MANIFEST_FILE: &str = "manifest.json.zst";
 /// The catalog, in a backup's folder.
 pub(crate) const CATALOG_FILE: &str = "catalog.json.zst";
-/// Ids of all objects of a backup, in its folder.
+/// Names of all objects of a backup, in its folder.
 pub(crate) const OBJECTS_LIST: &str = "objects.list";
 /// Says that no run works in the folder any more. It has no header then.
 pub(crate) const ENDED_FILE: &str = "ended";
@@ -44,10 +44,10 @@ pub(crate) fn backup_file(id: &BackupId, name: &str) -> String {
 }
 
 /// An object.
-pub(crate) fn object(id: &ObjectId) -> String {
-    let id = id.to_string();
-    let folder: String = id.chars().take(2).collect();
-    format!("{OBJECTS}/{folder}/{id}.zst")
+pub(crate) fn object(name: &ObjectName) -> String {
+    let name = name.to_string();
+    let folder: String = name.chars().take(2).collect();
+    format!("{OBJECTS}/{folder}/{name}.zst")
 }
 
 /// A receipt; `time` is as ids write it.
@@ -82,10 +82,10 @@ pub(crate) fn is_file_name(name: &str) -> bool {
         && !name.starts_with(PROGRESS_PREFIX)
 }
 
-/// The content of `objects.list`: sorted, each id once, one a line.
-pub(crate) fn objects_list(ids: impl Iterator<Item = ObjectId>) -> Vec<u8> {
-    let sorted: std::collections::BTreeSet<ObjectId> = ids.collect();
-    sorted.iter().flat_map(|id| format!("{id}\n").into_bytes()).collect()
+/// The content of `objects.list`: sorted, each name once, one a line.
+pub(crate) fn objects_list(names: impl Iterator<Item = ObjectName>) -> Vec<u8> {
+    let sorted: std::collections::BTreeSet<ObjectName> = names.collect();
+    sorted.iter().flat_map(|name| format!("{name}\n").into_bytes()).collect()
 }
 
 #[cfg(test)]

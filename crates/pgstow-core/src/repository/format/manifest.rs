@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::id::{BackupId, ObjectId};
+use super::id::{BackupId, ObjectId, ObjectName};
 use super::layout::FILE_LIMIT_BYTES;
 use super::proof::{Proof, TableProof};
 use super::{FormatError, compressed};
@@ -273,6 +273,9 @@ pub struct LargeObject {
 pub struct Object {
     /// BLAKE3 of the uncompressed content.
     pub id: ObjectId,
+    /// Which copy of the content its file is ([`ObjectName`]).
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub copy: u32,
     /// Uncompressed length.
     pub bytes: u64,
     /// Length of the stored file.
@@ -300,6 +303,18 @@ pub struct NotCarried {
     /// True when the user asked for it or it never is backup material, so that the backup counts
     /// as complete (exit code 0).
     pub expected: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_first(copy: &u32) -> bool {
+    *copy == 0
+}
+
+impl Object {
+    /// What its file is called.
+    pub fn name(&self) -> ObjectName {
+        ObjectName { id: self.id, copy: self.copy }
+    }
 }
 
 impl Manifest {

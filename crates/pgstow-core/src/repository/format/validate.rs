@@ -269,7 +269,7 @@ mod tests {
 
     fn any_manifest() -> impl Strategy<Value = Manifest> {
         let object = (any::<[u8; 32]>(), any::<u64>(), any::<u64>())
-            .prop_map(|(id, bytes, stored_bytes)| Object { id: ObjectId(id), bytes, stored_bytes });
+            .prop_map(|(id, bytes, stored_bytes)| Object { id: ObjectId(id), copy: 0, bytes, stored_bytes });
         let file = (".*", any::<u64>()).prop_map(|(name, bytes)| File { name, bytes, hash: ObjectId::ZERO });
         let large_object = (any::<u32>(), any::<u64>(), ".*", any::<Option<u8>>()).prop_map(
             |(oid, bytes, owner, comment)| LargeObject {

@@ -38,7 +38,7 @@ enum State {
 
 impl ObjectReader {
     pub(in crate::repository) fn new(store: &dyn Store, object: &Object) -> Result<Self> {
-        let relative = layout::object(&object.id);
+        let relative = layout::object(&object.name());
         let path = format!("{}/{relative}", store.location());
         let failed = |error| store_failure(error, || format!("cannot read {path}"));
         let mut file = BufReader::with_capacity(PIECE_BYTES, store.read(&relative)?);

@@ -80,8 +80,8 @@ impl ObjectWriter {
             self.write_frame().map_err(failed)?;
         }
         let id = ObjectId(self.hasher.finalize().into());
-        let written = Object { id, bytes: self.bytes, stored_bytes: self.stored_bytes };
-        if self.file.commit(&layout::object(&id))? {
+        let written = Object { id, copy: 0, bytes: self.bytes, stored_bytes: self.stored_bytes };
+        if self.file.commit(&layout::object(&written.name()))? {
             return Ok(Written { object: written, new: true });
         }
         let object = check_existing(&self.store, written)?;
@@ -106,7 +106,7 @@ impl ObjectWriter {
 /// The same content compresses to the same size unless level or library differ. So an equal size
 /// is taken for whole, as files appear whole or not at all; any other size is read through.
 fn check_existing(store: &Arc<dyn Store>, written: Object) -> Result<Object> {
-    let path = layout::object(&written.id);
+    let path = layout::object(&written.name());
     let stored_bytes = store
         .size(&path)?
         .ok_or_else(|| Error::failed(format!("{}/{path} vanished while it was used", store.location())))?;

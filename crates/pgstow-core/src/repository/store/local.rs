@@ -160,11 +160,19 @@ impl Store for LocalStore {
     }
 
     fn create(&self) -> Result<Box<dyn PendingFile>, StoreError> {
-        let folder = self.0.root.join(temporary::FOLDER);
-        let failed = |error| StoreError::of("write into", folder.display().to_string(), error);
-        self.0.ensure_folder(&folder).map_err(failed)?;
-        let (file, path) = temporary::create(&folder, &self.0.names).map_err(failed)?;
-        Ok(Box::new(LocalFile { directory: Arc::clone(&self.0), file, temporary: path, moved: false }))
+        Ok(Box::new(self.pending()?))
+    }
+
+    fn replace(&self, path: &str, content: &[u8]) -> Result<(), StoreError> {
+        let target = self.0.resolve(path)?;
+        let failed = |error| StoreError::of("write", target.display().to_string(), error);
+        let folder = target.parent().unwrap_or(&self.0.root);
+        self.0.ensure_folder(folder).map_err(failed)?;
+        let mut file = self.pending()?;
+        file.file.write_all(content).and_then(|()| file.file.sync_all()).map_err(failed)?;
+        fs::rename(&file.temporary, &target).map_err(failed)?;
+        file.moved = true;
+        sync_folder(folder).map_err(failed)
     }
 
     fn list(&self, folder: &str) -> Result<Vec<Listed>, StoreError> {
@@ -247,6 +255,14 @@ impl Store for LocalStore {
 }
 
 impl LocalStore {
+    fn pending(&self) -> Result<LocalFile, StoreError> {
+        let folder = self.0.root.join(temporary::FOLDER);
+        let failed = |error| StoreError::of("write into", folder.display().to_string(), error);
+        self.0.ensure_folder(&folder).map_err(failed)?;
+        let (file, temporary) = temporary::create(&folder, &self.0.names).map_err(failed)?;
+        Ok(LocalFile { directory: Arc::clone(&self.0), file, temporary, moved: false })
+    }
+
     /// What lies directly in a folder, names that cannot be ours left out.
     fn entries(&self, folder: &str) -> Result<Vec<(String, fs::DirEntry)>, StoreError> {
         let entries = read_folder(&self.0.resolve(folder)?)?;

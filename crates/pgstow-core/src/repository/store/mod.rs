@@ -148,6 +148,22 @@ pub trait Store: Send + Sync {
     /// The system's error.
     fn create(&self) -> Result<Box<dyn PendingFile>, StoreError>;
 
+    /// Lengths of many files, in their order; as [`Store::size`] for each, but side by side where
+    /// each question takes a round trip.
+    ///
+    /// # Errors
+    /// As [`Store::size`], of the first that fails.
+    fn sizes(&self, paths: &[String]) -> Result<Vec<Option<u64>>, StoreError> {
+        paths.iter().map(|path| self.size(path)).collect()
+    }
+
+    /// Writes a small file whole, in the place of one of that name. For marks of running work
+    /// alone; all else is write-once.
+    ///
+    /// # Errors
+    /// The system's error. Then either the old content is there, or the new.
+    fn replace(&self, path: &str, content: &[u8]) -> Result<(), StoreError>;
+
     /// All files below a folder, in no order; a folder that does not exist is empty. Files whose
     /// names cannot be the repository's are left out.
     ///
