@@ -20,7 +20,9 @@ use pgstow_core::restore::{self, DanglingKeys, RestoreOptions};
 use pgstow_core::{Error, ErrorKind, Result};
 
 use crate::checks::{Findings, differences};
-use crate::stand_in::{CUSTOMER, DATABASE, Era, Profile, Project, SUPERUSER, client_programs, plain_server};
+use crate::stand_in::{
+    CUSTOMER, DATABASE, Era, KINDS, MAJOR, Profile, Project, SUPERUSER, client_programs, plain_server,
+};
 use crate::witness::{self, Forced, Listener, TransactionPooler};
 
 /// A project that a customer has filled, and a backup of it.
@@ -211,42 +213,54 @@ fn forced_by(era: Era) -> Vec<Forced> {
     forced
 }
 
-fn a_new_project_becomes_equal(source: (Profile, Era), target: (Profile, Era)) {
-    let journey = Journey::begin(source.0, source.1);
-    let there = Project::new(target.0, target.1);
-    assert_none(&journey.shortcomings(
-        &there.server,
-        SUPERUSER,
-        there.settings(),
-        false,
-        &forced_by(target.1),
-    ));
-    // A second time: equal again or refused, and nothing changes.
-    let before = witness::dump(&there.server, SUPERUSER);
-    if let Err(error) = journey.restore(there.settings(), false) {
-        assert_eq!(error.kind(), ErrorKind::Refused, "{}", told(&error));
+/// A profile and an era.
+type Kind = (Profile, Era);
+
+/// Restores a project of a kind into new ones of every kind.
+fn new_projects_become_equal(major: u32, source: Kind) {
+    let journey = Journey::of(Project::on(major, source.0, source.1).filled(), AuthUsers::Full);
+    for target in KINDS {
+        let there = Project::on(major, target.0, target.1);
+        let shortcomings =
+            journey.shortcomings(&there.server, SUPERUSER, there.settings(), false, &forced_by(target.1));
+        assert!(shortcomings.is_empty(), "{source:?} into {target:?}: {shortcomings:#?}");
+        // A second time: equal again or refused, and nothing changes.
+        let before = witness::dump(&there.server, SUPERUSER);
+        if let Err(error) = journey.restore(there.settings(), false) {
+            assert_eq!(error.kind(), ErrorKind::Refused, "{target:?}: {}", told(&error));
+        }
+        assert_none(&witness::changed(&before, &witness::dump(&there.server, SUPERUSER)));
     }
-    assert_none(&witness::changed(&before, &witness::dump(&there.server, SUPERUSER)));
 }
 
 #[test]
-fn an_old_project_goes_into_a_new_one_of_today() {
-    a_new_project_becomes_equal((Profile::Old, Era::Member), (Profile::New, Era::Apart));
+fn an_open_project_of_a_member_goes_into_new_ones_of_every_kind() {
+    new_projects_become_equal(MAJOR, (Profile::Old, Era::Member));
 }
 
 #[test]
-fn a_project_of_today_goes_into_an_old_one() {
-    a_new_project_becomes_equal((Profile::New, Era::Apart), (Profile::Old, Era::Member));
+fn an_open_project_goes_into_new_ones_of_every_kind() {
+    new_projects_become_equal(MAJOR, (Profile::Old, Era::Apart));
 }
 
 #[test]
-fn a_project_with_everything_open_goes_into_one_of_its_kind() {
-    a_new_project_becomes_equal((Profile::Old, Era::Apart), (Profile::Old, Era::Apart));
+fn a_closed_project_of_a_member_goes_into_new_ones_of_every_kind() {
+    new_projects_become_equal(MAJOR, (Profile::New, Era::Member));
 }
 
 #[test]
-fn a_closed_project_of_a_member_goes_into_one_of_its_kind() {
-    a_new_project_becomes_equal((Profile::New, Era::Member), (Profile::New, Era::Member));
+fn a_closed_project_goes_into_new_ones_of_every_kind() {
+    new_projects_become_equal(MAJOR, (Profile::New, Era::Apart));
+}
+
+#[test]
+fn a_closed_project_goes_into_new_ones_of_every_kind_on_17() {
+    new_projects_become_equal(17, (Profile::New, Era::Apart));
+}
+
+#[test]
+fn an_open_project_of_a_member_goes_into_new_ones_of_every_kind_on_17() {
+    new_projects_become_equal(17, (Profile::Old, Era::Member));
 }
 
 /// Changes of a project in use that a restore has to undo.
@@ -263,41 +277,50 @@ const DRIFT: &str = "
     COMMENT ON TABLE public.profiles IS 'changed';
     SELECT lo_put(4711, 0, 'changed')";
 
-fn a_project_in_use_becomes_equal(source: (Profile, Era), target: (Profile, Era)) {
-    let journey = Journey::begin(source.0, source.1);
-    let there = Project::in_use(target.0, target.1);
-    there.execute_as(
-        SUPERUSER,
-        "UPDATE cron.job SET active = false; DROP TRIGGER on_auth_user_deleted ON auth.users",
-    );
-    there.execute_as(CUSTOMER, DRIFT);
-    assert_none(&journey.shortcomings(
-        &there.server,
-        SUPERUSER,
-        there.settings(),
-        true,
-        &forced_by(target.1),
-    ));
+/// Restores a project of a kind over projects in use of every kind.
+fn projects_in_use_become_equal(major: u32, source: Kind) {
+    let journey = Journey::of(Project::on(major, source.0, source.1).filled(), AuthUsers::Full);
+    for target in KINDS {
+        let there = Project::on(major, target.0, target.1).filled();
+        there.execute_as(
+            SUPERUSER,
+            "UPDATE cron.job SET active = false; DROP TRIGGER on_auth_user_deleted ON auth.users",
+        );
+        there.execute_as(CUSTOMER, DRIFT);
+        let shortcomings =
+            journey.shortcomings(&there.server, SUPERUSER, there.settings(), true, &forced_by(target.1));
+        assert!(shortcomings.is_empty(), "{source:?} over {target:?}: {shortcomings:#?}");
+    }
 }
 
 #[test]
-fn an_old_project_replaces_one_of_today() {
-    a_project_in_use_becomes_equal((Profile::Old, Era::Member), (Profile::New, Era::Apart));
+fn an_open_project_of_a_member_replaces_those_of_every_kind() {
+    projects_in_use_become_equal(MAJOR, (Profile::Old, Era::Member));
 }
 
 #[test]
-fn a_project_of_today_replaces_an_old_one() {
-    a_project_in_use_becomes_equal((Profile::New, Era::Apart), (Profile::Old, Era::Member));
+fn an_open_project_replaces_those_of_every_kind() {
+    projects_in_use_become_equal(MAJOR, (Profile::Old, Era::Apart));
 }
 
 #[test]
-fn a_project_with_everything_open_replaces_one_of_its_kind() {
-    a_project_in_use_becomes_equal((Profile::Old, Era::Apart), (Profile::Old, Era::Apart));
+fn a_closed_project_of_a_member_replaces_those_of_every_kind() {
+    projects_in_use_become_equal(MAJOR, (Profile::New, Era::Member));
 }
 
 #[test]
-fn a_closed_project_of_a_member_replaces_one_of_its_kind() {
-    a_project_in_use_becomes_equal((Profile::New, Era::Member), (Profile::New, Era::Member));
+fn a_closed_project_replaces_those_of_every_kind() {
+    projects_in_use_become_equal(MAJOR, (Profile::New, Era::Apart));
+}
+
+#[test]
+fn a_closed_project_replaces_those_of_every_kind_on_17() {
+    projects_in_use_become_equal(17, (Profile::New, Era::Apart));
+}
+
+#[test]
+fn an_open_project_of_a_member_replaces_those_of_every_kind_on_17() {
+    projects_in_use_become_equal(17, (Profile::Old, Era::Member));
 }
 
 #[test]
@@ -340,21 +363,25 @@ const PLAIN: [Forced; 13] = [
     Forced { number: 7, difference: "on realtime.messages", remark: "hear messages" },
 ];
 
-fn a_plain_server_gets_all_it_can_hold(source: (Profile, Era)) {
-    let journey = Journey::begin(source.0, source.1);
-    let there = plain_server();
-    let connection = there.settings(DATABASE);
-    assert_none(&journey.shortcomings(&there, "postgres", connection, false, &PLAIN));
+#[test]
+fn plain_servers_get_all_they_can_hold_of_projects_of_every_kind() {
+    for (profile, era) in KINDS {
+        let journey = Journey::begin(profile, era);
+        let there = plain_server(MAJOR);
+        let connection = there.settings(DATABASE);
+        let shortcomings = journey.shortcomings(&there, "postgres", connection, false, &PLAIN);
+        assert!(shortcomings.is_empty(), "{profile:?} {era:?}: {shortcomings:#?}");
+    }
 }
 
 #[test]
-fn an_old_project_goes_into_a_plain_server() {
-    a_plain_server_gets_all_it_can_hold((Profile::Old, Era::Member));
-}
-
-#[test]
-fn a_project_of_today_goes_into_a_plain_server() {
-    a_plain_server_gets_all_it_can_hold((Profile::New, Era::Apart));
+fn a_plain_server_gets_all_it_can_hold_of_a_project_on_17() {
+    // A superuser creates roles without a membership, and needs none to admit others.
+    let admits = Forced { number: 20, difference: "postgres is a member of app_", remark: "" };
+    let journey = Journey::of(Project::on(17, Profile::New, Era::Apart).filled(), AuthUsers::Full);
+    let there = plain_server(17);
+    let forced = [&PLAIN[..], &[admits]].concat();
+    assert_none(&journey.shortcomings(&there, "postgres", there.settings(DATABASE), false, &forced));
 }
 
 #[test]

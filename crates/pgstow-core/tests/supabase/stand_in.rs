@@ -138,8 +138,8 @@ impl Project {
 }
 
 /// A plain server: no platform, superuser `postgres`, none of the platform's extensions at hand.
-pub(crate) fn plain_server() -> DisposableServer {
-    server(&MAJOR.to_string(), "postgres")
+pub(crate) fn plain_server(major: u32) -> DisposableServer {
+    server(&major.to_string(), "postgres")
 }
 
 /// A server with a hosted server's settings.

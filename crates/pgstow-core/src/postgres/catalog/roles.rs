@@ -85,13 +85,21 @@ SELECT r.rolname,
   FROM pg_catalog.pg_roles r
  WHERE r.rolname !~ '^pg_'";
 
+/// From PostgreSQL 16 on, who creates a role may administer it without being able to act as it. That is
+/// no membership: the role's next creator gets the same by itself.
 fn read_memberships(connection: &mut Connection) -> Result<BTreeMap<String, Vec<String>>, QueryError> {
-    let rows = connection.query(
+    let acts = if connection.server_version_num() >= 160_000 {
+        "WHERE m.inherit_option OR m.set_option"
+    } else {
+        ""
+    };
+    let rows = connection.query(&format!(
         "SELECT DISTINCT member.rolname, granted.rolname
            FROM pg_catalog.pg_auth_members m
            JOIN pg_catalog.pg_roles member ON member.oid = m.member
-           JOIN pg_catalog.pg_roles granted ON granted.oid = m.roleid",
-    )?;
+           JOIN pg_catalog.pg_roles granted ON granted.oid = m.roleid
+           {acts}"
+    ))?;
     let mut memberships: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for row in rows.iter() {
         memberships.entry(row.get(0)?).or_default().push(row.get(1)?);
