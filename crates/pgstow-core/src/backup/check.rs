@@ -53,22 +53,22 @@ impl Lines {
 impl Lines {
     /// Notes who runs the server and what the role may do there; also how the session got there,
     /// now that it is known to stay.
-    fn platform(&mut self, connection: &mut Connection, role: &str) -> Result<()> {
+    fn platform(&mut self, connection: &mut Connection, role: &str) -> Result<Option<Hosting>> {
         let hosting = hosting::read(connection).map_err(Error::from);
-        let Some(hosting) = self.note("platform", hosting, abilities::platform)? else { return Ok(()) };
+        let Some(hosting) = self.note("platform", hosting, abilities::platform)? else { return Ok(None) };
         let process = connection.query("SELECT pg_catalog.pg_backend_pid()").map_err(Error::from)?;
         let direct = process.only()?.get::<i32>(0)? == connection.process_id();
         if let Some(line) = self.lines.iter_mut().find(|line| line.what == "pooler") {
             (line.found, line.hints) = abilities::pooler(direct, &hosting, connection.endpoint());
         }
-        self.hosting = Some(hosting);
+        self.hosting = Some(hosting.clone());
         match capabilities::probe(connection).map_err(Error::from) {
             Ok(found) => self.abilities = abilities::abilities(&found, role),
             failed => {
                 self.note("abilities", failed, |_| String::new())?;
             }
         }
-        Ok(())
+        Ok(Some(hosting))
     }
 }
 
@@ -101,11 +101,10 @@ fn look(options: &BackupOptions, interrupt: &Interrupt, lines: &mut Lines) -> Re
         format!("PostgreSQL {}, {}{standby}, as {}", source.server_version, source.encoding, source.role)
     };
     let Some(source) = lines.note("server", source, described)? else { return Ok(()) };
-    lines.platform(&mut connection, &source.role)?;
+    let Some(hosting) = lines.platform(&mut connection, &source.role)? else { return Ok(()) };
     let places = ToolPlaces { configured: options.pg_dump.clone(), search_path: options.search_path.clone() };
     let tool = PgDump::find(&places, server_major(&connection));
     lines.note("pg_dump", tool, |tool| format!("{} at {}", tool.version, tool.program.display()))?;
-    let hosting = lines.hosting.clone().unwrap_or_default();
     let scope = Scope::new(&options.selection, source.in_recovery, hosting, options.auth_users)?;
     let listed = relations::list(&mut connection, Sizes::Read).map_err(Error::from);
     let Some(listed) = lines.note("tables", listed, |relations| size_of(relations, &scope))? else {

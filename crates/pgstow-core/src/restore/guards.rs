@@ -10,6 +10,7 @@ use super::{DanglingKeys, Parts, plan};
 use crate::archive::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::inventory::{Inventory, Item, ObjectKind};
+use crate::platform::Platform;
 use crate::postgres::identifier::{display_name, quote_qualified};
 use crate::repository::format::manifest::{Manifest, Sections, Table, TableData};
 
@@ -218,7 +219,10 @@ pub(super) fn check_empty(target: &TargetState) -> Result<()> {
         .why(format!("among them {}{more}", named.join(", ")))
         .hint("--clean replaces what is there, in one transaction")
         .hint("--data-only loads rows into tables that exist")
-        .hint("or restore into a new database (createdb)"))
+        .hint(match target.hosting.platform {
+            Platform::Supabase => "or restore into a new project",
+            _ => "or restore into a new database (createdb)",
+        }))
 }
 
 /// Whether the rows of a backup fit into the tables that exist.

@@ -206,9 +206,15 @@ fn read_server(connection: &mut Connection, state: &mut TargetState) -> Result<(
 }
 
 fn read_roles(connection: &mut Connection, state: &mut TargetState) -> Result<(), QueryError> {
-    let right = if state.major() >= 16 { "SET" } else { "MEMBER" };
+    // Before 16 every member may become the role; from then on it takes one option to give a table
+    // away and another to fill it afterwards.
+    let reach = if state.major() >= 16 {
+        "pg_catalog.pg_has_role(oid, 'SET') AND pg_catalog.pg_has_role(oid, 'USAGE')"
+    } else {
+        "pg_catalog.pg_has_role(oid, 'MEMBER')"
+    };
     let rows = connection.query(&format!(
-        "SELECT rolname, pg_catalog.pg_has_role(oid, '{right}'), \
+        "SELECT rolname, {reach}, \
              rolname ~ '^[a-z_][a-z0-9_]*$' AND pg_catalog.quote_ident(rolname) <> rolname \
              FROM pg_catalog.pg_roles"
     ))?;

@@ -222,6 +222,26 @@ fn a_restore_that_is_taken_back_takes_its_roles_along() {
 const MAP: [(&str, &str); 3] = [("app", "web"), ("reader", "select"), ("Odd \"TO app\"", "guest \"x\"")];
 
 #[test]
+fn a_role_that_the_login_may_become_and_does_not_inherit_is_out_of_reach() {
+    for major in [16, 17] {
+        let ground = Ground::of_major(major, SOURCE);
+        let header = ground.back_up(Selection::default());
+        let there = There::new(major);
+        there.execute(
+            "target",
+            "CREATE ROLE app; CREATE ROLE reader; CREATE ROLE \"Odd \"\"TO app\"\"\"; \
+             GRANT app TO mover WITH INHERIT FALSE, SET TRUE",
+        );
+        let receipt = restored(&ground, &header, &there.options(&ground, "mover"));
+        let owner = "SELECT relowner::regrole::text FROM pg_class WHERE oid = 's.t'::regclass";
+        assert_eq!(there.value(owner), "mover", "{major}");
+        assert_eq!(there.value("SELECT count(*)::text FROM s.t"), "1000");
+        assert!(receipt.remarks.iter().any(|remark| remark.contains("app")), "{:#?}", receipt.remarks);
+        assert_eq!(receipt.outcome, Outcome::Differs);
+    }
+}
+
+#[test]
 fn mapped_roles_own_hold_and_are_meant_under_their_new_names() {
     for major in MAJORS {
         let ground = Ground::of_major(major, SOURCE);
