@@ -545,6 +545,25 @@ fn row_level_security_is_the_backups_where_event_triggers_cannot_be_silenced() {
 }
 
 #[test]
+fn event_triggers_of_the_target_do_not_see_the_restore() {
+    let journey = Journey::begin(Profile::New, Era::Apart);
+    let there = Project::new(Profile::New, Era::Apart);
+    there.execute_as(
+        SUPERUSER,
+        "CREATE TABLE extensions.seen (tag text); GRANT INSERT ON extensions.seen TO public; \
+         CREATE FUNCTION extensions.see() RETURNS event_trigger LANGUAGE plpgsql AS $$ \
+         BEGIN INSERT INTO extensions.seen VALUES (tg_tag); END $$; \
+         CREATE EVENT TRIGGER see ON ddl_command_end EXECUTE FUNCTION extensions.see()",
+    );
+    there.execute_as(CUSTOMER, "CREATE TABLE public.tried (); DROP TABLE public.tried");
+    let seen = "SELECT count(*)::text FROM extensions.seen";
+    let before = there.value(seen);
+    assert_ne!(before, "0");
+    journey.restore(there.settings(), false).unwrap_or_else(|error| panic!("{}", told(&error)));
+    assert_eq!(there.value(seen), before);
+}
+
+#[test]
 fn event_triggers_that_a_project_in_use_lacks_are_told_and_do_not_end_the_restore() {
     let journey = Journey::begin(Profile::New, Era::Apart);
     let there = Project::in_use(Profile::New, Era::Apart);
