@@ -45,7 +45,7 @@ fn repository() -> (TempDir, Repository) {
 }
 
 fn store(repository: &Repository, content: &[u8]) -> Object {
-    let mut writer = repository.write_object().expect("a writer");
+    let mut writer = repository.write_object(None).expect("a writer");
     content.chunks(PIECE_BYTES).for_each(|piece| writer.write_all(piece).expect("room on the disk"));
     writer.finish().expect("room on the disk").object
 }
@@ -95,7 +95,7 @@ fn read_an_object(bencher: Bencher) {
     let object = store(&repository, &content(0));
     let mut buffer = vec![0; PIECE_BYTES];
     bencher.counter(BytesCount::new(CONTENT_BYTES)).bench_local(|| {
-        let mut reader = repository.read_object(&object).expect("a stored object");
+        let mut reader = repository.read_object_of(None, &object).expect("a stored object");
         while reader.read(&mut buffer).expect("an undamaged object") > 0 {}
     });
 }

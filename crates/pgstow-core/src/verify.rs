@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use crate::archive;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::interrupt::Interrupt;
 use crate::monitor::{Event, Monitor};
 use crate::repository::Repository;
 use crate::repository::format::header::Header;
-use crate::repository::format::layout::{CATALOG_FILE, OBJECTS_LIST, objects_list};
+use crate::repository::format::layout::{CATALOG_FILE, OBJECTS_LIST, objects_list, stored_name};
 use crate::repository::format::manifest::{Manifest, Object, Sections};
 
 const SCHEMA_ARCHIVE: &str = "schema.dump";
@@ -62,7 +62,8 @@ impl VerifyReport {
 /// `objects`, and with `read_data` `rows`. Without a readable manifest the list ends there.
 ///
 /// # Errors
-/// Only when interrupted: damage, and a store that cannot be read, are lines of the report.
+/// Interrupted, or no key opens the manifest: damage, and a store that cannot be read, are lines of
+/// the report.
 pub fn verify(
     repository: &Repository,
     header: &Header,
@@ -75,6 +76,8 @@ pub fn verify(
     report.add("header", check_header(repository, header));
     let manifest = match repository.manifest(header) {
         Ok(manifest) => manifest,
+        // Nothing is known to be wrong.
+        Err(error) if error.kind() == ErrorKind::Key => return Err(error),
         Err(error) => {
             let fault = format!("{}; without it nothing more can be checked", in_words(&error));
             report.add("manifest", Err(fault));
@@ -130,7 +133,7 @@ fn check_files(
     let mut faults = Vec::new();
     for file in &manifest.files {
         interrupt.check()?;
-        if let Err(error) = repository.file(manifest, &file.name) {
+        if let Err(error) = repository.check_file(manifest, file) {
             faults.push(in_words(&error));
         }
     }
@@ -172,7 +175,7 @@ fn check_catalog(repository: &Repository, manifest: &Manifest) -> std::result::R
 }
 
 fn has_file(manifest: &Manifest, name: &str) -> bool {
-    manifest.files.iter().any(|file| file.name == name)
+    manifest.files.iter().any(|file| file.name == name || file.name == stored_name(name, true))
 }
 
 /// Which tables have chunks in each object, by the object's index.

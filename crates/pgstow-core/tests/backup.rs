@@ -79,7 +79,7 @@ impl Ground {
             let mut content = Vec::new();
             let object = &manifest.objects[chunk.object as usize];
             self.repository()
-                .read_object(object)
+                .read_object(manifest, object)
                 .unwrap()
                 .read_to_end(&mut content)
                 .expect("the object is whole");

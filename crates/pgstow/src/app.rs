@@ -8,13 +8,14 @@ use pgstow_core::interrupt::Interrupt;
 use pgstow_core::postgres::conninfo::{self, Surroundings};
 use pgstow_core::postgres::settings::ConnectionSettings;
 use pgstow_core::repository::Repository;
+use pgstow_core::repository::encryption::Access;
 use pgstow_core::repository::format::id::EnvironmentName;
 use pgstow_core::repository::store::LocalStore;
 use pgstow_core::{Error, ErrorKind, Result};
 
 use crate::arguments::Arguments;
 use crate::commands::Command;
-use crate::config::{Config, DEFAULT_REPOSITORY, Environment, FILE_NAME, is_variable_name};
+use crate::config::{Config, ConfiguredKeys, DEFAULT_REPOSITORY, Environment, FILE_NAME, is_variable_name};
 use crate::new_repository::NewRepository;
 use crate::process::Process;
 use crate::ui::{Output, Text};
@@ -39,6 +40,8 @@ pub(crate) struct App<'o> {
     current: PathBuf,
     /// `--repository`.
     repository: Option<String>,
+    /// `--identity`.
+    identity: Option<PathBuf>,
     /// `--config`, for command lines that are shown.
     config_argument: Option<PathBuf>,
 }
@@ -70,8 +73,9 @@ impl<'o> App<'o> {
             process,
             output,
             interrupt: Interrupt::new(),
-            current,
             repository: arguments.repository.clone(),
+            identity: arguments.identity.as_ref().map(|path| current.join(path)),
+            current,
             config_argument: arguments.config.clone(),
         })
     }
@@ -89,6 +93,7 @@ impl<'o> App<'o> {
             interrupt: self.interrupt.clone(),
             current: folder.to_owned(),
             repository: None,
+            identity: None,
             config_argument: None,
         })
     }
@@ -129,7 +134,25 @@ impl<'o> App<'o> {
     /// # Errors
     /// Not found, damaged or of a newer format.
     pub(crate) fn repository(&self) -> Result<Repository> {
-        Repository::open(Box::new(LocalStore::new(&self.repository_directory()?)))
+        Repository::open_with(Box::new(LocalStore::new(&self.repository_directory()?)), self.access()?)
+    }
+
+    /// What an encrypted repository needs.
+    ///
+    /// # Errors
+    /// Usage: `encrypt_to` names what is no public key.
+    pub(crate) fn access(&self) -> Result<Access> {
+        let keys = self.keys();
+        Ok(Access {
+            recipients: self.config.recipients()?,
+            keys: Some(Box::new(keys)),
+            cache: self.process.cache(),
+        })
+    }
+
+    /// Where private keys and passphrases come from.
+    pub(crate) fn keys(&self) -> ConfiguredKeys {
+        self.config.keys(self.identity.clone(), &self.interrupt, self.output.terminal().interactive)
     }
 
     /// The repository, made if nothing is there, and how to take that back.
@@ -139,7 +162,11 @@ impl<'o> App<'o> {
     pub(crate) fn repository_or_new(&self) -> Result<(Repository, NewRepository)> {
         let directory = self.repository_directory()?;
         let new = NewRepository::before(&directory);
-        let repository = Repository::open_or_init(Box::new(LocalStore::new(&directory)), Timestamp::now())?;
+        let repository = Repository::open_or_init_with(
+            Box::new(LocalStore::new(&directory)),
+            self.access()?,
+            Timestamp::now(),
+        )?;
         if new.is_new() {
             self.note(&format!("new repository {}", repository.location()));
         }
@@ -223,6 +250,9 @@ impl<'o> App<'o> {
         }
         if let Some(repository) = &self.repository {
             line.push_str(&format!(" --repository {}", shell_word(repository)));
+        }
+        if let Some(identity) = &self.identity {
+            line.push_str(&format!(" --identity {}", shell_word(&identity.display().to_string())));
         }
         line
     }

@@ -29,6 +29,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "URL", global = true, help_heading = "Global options")]
     pub(crate) repository: Option<String>,
 
+    /// Private key to read an encrypted repository: an identity file of age, or a key of SSH
+    #[arg(long, value_name = "FILE", global = true, help_heading = "Global options")]
+    pub(crate) identity: Option<PathBuf>,
+
     /// Print the result as one JSON object, and progress as JSON lines on standard error
     #[arg(long, global = true, help_heading = "Global options")]
     pub(crate) json: bool,

@@ -45,6 +45,13 @@ impl Process {
         &self.variables
     }
 
+    /// Where copies are kept that can be lost: `$XDG_CACHE_HOME/pgstow`, or the one in the home folder.
+    pub(crate) fn cache(&self) -> Option<PathBuf> {
+        let given = self.variables.get("XDG_CACHE_HOME").map(PathBuf::from);
+        let cache = given.filter(|path| path.is_absolute()).or_else(|| Some(self.home()?.join(".cache")));
+        cache.map(|cache| cache.join("pgstow"))
+    }
+
     /// `PATH`.
     pub(crate) fn search_path(&self) -> Option<OsString> {
         self.search_path.clone()

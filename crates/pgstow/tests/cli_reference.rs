@@ -8,7 +8,8 @@ use std::path::Path;
 
 use cli_support::Folder;
 
-const COMMANDS: [&str; 8] = ["init", "check", "backup", "list", "show", "verify", "restore", "demo"];
+const COMMANDS: [&str; 9] = ["init", "check", "backup", "list", "show", "verify", "restore", "key", "demo"];
+const KEY_COMMANDS: [&str; 2] = ["new", "show"];
 
 fn help(arguments: &[&str]) -> String {
     let run = Folder::with(&[]).run(arguments);
@@ -38,6 +39,7 @@ fn the_reference_shows_the_real_help_of_every_command() {
     let mut expected = document.clone();
     let mut calls = vec![vec!["--help"]];
     calls.extend(COMMANDS.map(|command| vec![command, "--help"]));
+    calls.extend(KEY_COMMANDS.map(|command| vec!["key", command, "--help"]));
     for arguments in &calls {
         let (opening, whole) = block(arguments, &help(arguments));
         expected = replaced(&expected, &opening, &whole);

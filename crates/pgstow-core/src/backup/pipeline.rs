@@ -24,6 +24,7 @@ use crate::postgres::ConnectionSettings;
 use crate::postgres::connection::Connection;
 use crate::postgres::session::{self, Purpose};
 use crate::repository::Repository;
+use crate::repository::format::encryption::ObjectKey;
 
 /// How often the coordinator looks after the leader.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
@@ -31,6 +32,8 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// How many readers there are, how they connect and where they store.
 pub(super) struct Readers<'a> {
     pub(super) repository: &'a Repository,
+    /// The key of the ids of all objects, in an encrypted repository.
+    pub(super) object_key: Option<&'a ObjectKey>,
     pub(super) settings: &'a ConnectionSettings,
     pub(super) encoding: &'a str,
     pub(super) jobs: usize,

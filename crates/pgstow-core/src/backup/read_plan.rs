@@ -282,7 +282,11 @@ pub(super) fn read_rows(
 ) -> Result<Collected> {
     let mut tasks = plan.tasks.clone();
     let taken_over = match &plan.earlier_large_objects {
-        Ok(earlier) if earlier.iter().all(|one| readers.repository.check_object(&one.object).is_ok()) => {
+        Ok(earlier)
+            if earlier
+                .iter()
+                .all(|one| readers.repository.check_object_of(readers.object_key, &one.object).is_ok()) =>
+        {
             Ok(earlier.as_slice())
         }
         Ok(_) => Err(Doubt::Object),
@@ -315,6 +319,7 @@ pub(super) fn read_rows(
     }
     let shared = Shared {
         repository: readers.repository,
+        object_key: readers.object_key,
         tables: &plan.read_tables,
         pieces: &plan.pieces,
         snapshot: &leader.snapshot.id,

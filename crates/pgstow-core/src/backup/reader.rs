@@ -24,6 +24,7 @@ use crate::postgres::connection::Connection;
 use crate::postgres::error::QueryError;
 use crate::postgres::identifier::{display_name, quote_identifier, quote_literal, quote_qualified};
 use crate::repository::Repository;
+use crate::repository::format::encryption::ObjectKey;
 use crate::repository::format::id::ObjectId;
 use crate::repository::format::manifest::{Chunk, Column, CopyFormat};
 use crate::repository::object::{ObjectWriter, Written};
@@ -60,6 +61,7 @@ pub(super) struct Piece {
 /// What all readers share.
 pub(super) struct Shared<'a> {
     pub(super) repository: &'a Repository,
+    pub(super) object_key: Option<&'a ObjectKey>,
     pub(super) tables: &'a [ReadTable],
     pub(super) pieces: &'a [Piece],
     pub(super) snapshot: &'a str,
@@ -171,7 +173,7 @@ impl<'c> Reader<'c> {
         if !self.lock(&tables, shared)? {
             return Ok(Outcome::NotLocked(task));
         }
-        let mut writer = shared.repository.write_object()?;
+        let mut writer = shared.repository.write_object(shared.object_key)?;
         let mut chunks = Vec::with_capacity(tables.len().max(1));
         let ranges: Vec<(Option<usize>, PageRange)> = match &task {
             Task::Chunk { table, pages, .. } => vec![(Some(*table), *pages)],

@@ -119,7 +119,7 @@ impl Attempt<'_> {
             repository.begin_backup(&options.environment, options.label.as_ref(), self.started_at)?;
         let mut leader =
             snapshot::take(connection, &start.scope, options.lock_timeout, locks, monitor, interrupt)?;
-        let bases = std::mem::take(&mut start.bases);
+        let rows = std::mem::take(&mut start.bases.rows);
         let present = Present {
             source: &start.source,
             fsync: leader.fsync,
@@ -128,8 +128,8 @@ impl Attempt<'_> {
             full: options.full,
             full_every: options.full_every,
         };
-        let judged = Judged::new(bases.rows, &present);
-        let earlier = bases.definitions;
+        let judged = Judged::new(rows, &present, start.bases.closed.clone());
+        let earlier = start.bases.definitions.take();
         let earlier = earlier.filter(|base| reuse::same_history(&base.manifest, &present).is_ok());
         let plan = read_plan(&mut leader, &start.scope, &start.source, &judged)?;
         let locked = if leader.locks == Locks::Leader { plan.tables.len() } else { 0 };
@@ -163,6 +163,7 @@ impl Attempt<'_> {
         };
         let readers = Readers {
             repository: self.repository,
+            object_key: start.bases.object_key.as_ref(),
             settings: &start.settings,
             encoding: start.encoding,
             jobs: options.jobs.clamp(1, 64),
@@ -174,6 +175,7 @@ impl Attempt<'_> {
             source: &start.source,
             snapshot: leader.snapshot.clone(),
             selection: &options.selection,
+            object_key: start.bases.object_key.as_ref(),
             fsync: leader.fsync,
             flush: leader.flush,
             monitor: self.monitor,
@@ -301,6 +303,8 @@ impl Attempt<'_> {
             source: start.source.clone(),
             snapshot: leader.snapshot.clone(),
             selection: self.options.selection.clone(),
+            encryption: None,
+            object_key: start.bases.object_key.clone(),
             tables,
             sequences: plan.sequences.known.clone(),
             materialized_views: plan.materialized_views.clone(),
@@ -316,6 +320,11 @@ impl Attempt<'_> {
         definitions.write(&mut draft)?;
         let header = self.header(&draft, &manifest, definitions, collected.new_bytes);
         let header = draft.commit(manifest, header, Timestamp::now())?;
+        if let Some(fault) = self.repository.take_cache_fault() {
+            self.monitor.event(Event::Warning {
+                message: &format!("{fault}; the next backup may have to read everything"),
+            });
+        }
         Ok(BackupReport {
             header,
             not_carried,
@@ -356,6 +365,7 @@ impl Attempt<'_> {
             stored_bytes: manifest.stored_bytes(),
             new_bytes,
             not_carried: manifest.not_carried.iter().filter(|item| !item.expected).count(),
+            encryption: None,
             manifest_bytes: 0,
             manifest_hash: ObjectId([0; 32]),
             checksum: ObjectId([0; 32]),

@@ -10,6 +10,7 @@ use crate::monitor::{Event, Monitor};
 use crate::postgres::connection::Connection;
 use crate::repository::BackupDraft;
 use crate::repository::format::FORMAT_VERSION;
+use crate::repository::format::encryption::ObjectKey;
 use crate::repository::format::manifest::{LargeObjects, Manifest, Selection, Snapshot, Source};
 use crate::repository::format::proof::Proof;
 
@@ -29,6 +30,8 @@ pub(super) struct Unfinished<'a, 'r> {
     pub(super) source: &'a Source,
     pub(super) snapshot: Snapshot,
     pub(super) selection: &'a Selection,
+    /// The key of objects' ids, in an encrypted repository.
+    pub(super) object_key: Option<&'a ObjectKey>,
     pub(super) fsync: bool,
     pub(super) flush: Flush,
     pub(super) monitor: &'a dyn Monitor,
@@ -116,6 +119,8 @@ impl Unfinished<'_, '_> {
             source: self.source.clone(),
             snapshot: self.snapshot.clone(),
             selection: self.selection.clone(),
+            encryption: None,
+            object_key: self.object_key.cloned(),
             tables: manifest_tables(self.plan, &collected.tables),
             sequences: Vec::new(),
             materialized_views: Vec::new(),

@@ -2,6 +2,7 @@
 
 use jiff::ToSpan;
 
+use super::cache::Kind;
 use super::format::header::Header;
 use super::format::id::{BackupId, EnvironmentName, Label, ObjectId};
 use super::format::manifest::{File, Manifest, Object};
@@ -95,8 +96,15 @@ impl<'r> BackupDraft<'r> {
                 layout::FILE_LIMIT_BYTES
             )));
         }
+        let encrypted = self.repository.is_encrypted() && layout::is_encrypted_file(name);
+        let stored = if encrypted { self.repository.sealed(content.to_vec())? } else { content.to_vec() };
+        self.write_stored(&layout::stored_name(name, encrypted), &stored)
+    }
+
+    /// Writes a file as it is to be stored, and notes it.
+    fn write_stored(&mut self, name: &str, content: &[u8]) -> Result<()> {
         self.write_new(name, content)?;
-        self.files.push(File { name: name.to_owned(), bytes, hash: ObjectId::of(content) });
+        self.files.push(File { name: name.to_owned(), bytes: length(content), hash: ObjectId::of(content) });
         Ok(())
     }
 
@@ -106,7 +114,7 @@ impl<'r> BackupDraft<'r> {
     /// # Errors
     /// As [`BackupDraft::write_file`].
     pub fn adopt_file(&mut self, file: &StoredFile) -> Result<()> {
-        self.write_file(&file.name, &file.content)
+        self.write_stored(&file.name, &file.content)
     }
 
     /// Writes `catalog.json.zst`, noted as [`BackupDraft::write_file`] does.
@@ -130,11 +138,12 @@ impl<'r> BackupDraft<'r> {
     /// on. Also when another run took the folder: then nothing can be committed any more.
     pub fn write_progress(&mut self, manifest: &Manifest) -> Result<()> {
         let manifest = self.complete(manifest.clone(), Vec::new())?;
-        let file = to_file(&manifest)?;
+        let file = self.repository.sealed(to_file(&manifest)?)?;
         if length(&file) > layout::FILE_LIMIT_BYTES {
             return Err(Error::failed(format!("the progress of {} is too long to be written", self.id)));
         }
-        let name = layout::progress_file(self.next_progress, &ObjectId::of(&file));
+        let hash = ObjectId::of(&file);
+        let name = layout::progress_file(self.next_progress, &hash, self.repository.is_encrypted());
         let path = layout::backup_file(&self.id, &name);
         // A name is never used twice, so a doubtful file stands in nobody's way.
         self.next_progress = self.next_progress.saturating_add(1);
@@ -150,6 +159,9 @@ impl<'r> BackupDraft<'r> {
                 return Err(error);
             }
         }
+        if let Some(cache) = self.repository.cache() {
+            cache.keep(Kind::Progress, &manifest, &hash);
+        }
         self.require_own_folder()?;
         let older = self.progress.len().saturating_sub(1);
         self.superseded.extend(self.progress.drain(..older));
@@ -161,9 +173,9 @@ impl<'r> BackupDraft<'r> {
     /// and, last, the header. Afterwards removes what interrupted backups of the environment left,
     /// this one's progress too, as far as that can be done.
     ///
-    /// Fills in of the manifest: `format_version`, `backup`, `files`; of the header:
+    /// Fills in of the manifest: `format_version`, `backup`, `files`, `encryption`; of the header:
     /// `format_version`, `id`, `environment`, `label`, `finished_at` (`now`), `rows`,
-    /// `content_bytes`, `stored_bytes`, `not_carried`, the manifest's length and hash, `checksum`.
+    /// `content_bytes`, `stored_bytes`, `not_carried`, `encryption`, the manifest's length and hash, `checksum`.
     /// `new_bytes` must come with the stored bytes of the new objects; the folder's files are added.
     ///
     /// # Errors
@@ -174,13 +186,15 @@ impl<'r> BackupDraft<'r> {
         self.write_file(layout::OBJECTS_LIST, &layout::objects_list(names))?;
         let manifest = self.complete(manifest, self.files.clone())?;
         for object in &manifest.objects {
-            self.repository.check_object(object)?;
+            self.repository.check_object(&manifest, object)?;
         }
-        let manifest_file = to_file(&manifest)?;
-        self.write_new(layout::MANIFEST_FILE, &manifest_file)?;
+        let manifest_file = self.repository.sealed(to_file(&manifest)?)?;
+        let manifest_name = layout::stored_name(layout::MANIFEST_FILE, self.repository.is_encrypted());
+        self.write_new(&manifest_name, &manifest_file)?;
         // From here on nobody removes anything; what was removed before shows now.
         self.require_own_folder()?;
         self.fill(&mut header, &manifest, &manifest_file)?;
+        header.encryption.clone_from(&manifest.encryption);
         header.finished_at = now;
         let (header, header_file) = header.into_file();
         if length(&header_file) > layout::HEADER_LIMIT_BYTES {
@@ -190,6 +204,9 @@ impl<'r> BackupDraft<'r> {
         }
         self.write_new(layout::HEADER_FILE, &header_file)?;
         self.committed = true;
+        if let Some(cache) = self.repository.cache() {
+            cache.keep(Kind::Finished, &manifest, &header.manifest_hash);
+        }
         self.superseded.append(&mut self.progress);
         self.remove_superseded();
         unfinished::clean(self.repository.store(), &self.id);
@@ -201,6 +218,13 @@ impl<'r> BackupDraft<'r> {
         manifest.format_version = FORMAT_VERSION;
         manifest.backup = self.id.clone();
         manifest.files = files;
+        manifest.encryption = self.repository.encrypts_to()?;
+        if manifest.object_key.is_some() != self.repository.is_encrypted() {
+            return Err(Error::failed(format!(
+                "the key of objects of {} does not go with the repository",
+                self.id
+            )));
+        }
         manifest.validate().map_err(|invalid| {
             Error::failed(format!("the manifest of {} is inconsistent", self.id)).source(invalid)
         })?;

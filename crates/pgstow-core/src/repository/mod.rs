@@ -1,6 +1,8 @@
 //! Where backups live: files of format version 1 in a store. Knows nothing of PostgreSQL.
 
+mod cache;
 mod draft;
+pub mod encryption;
 pub mod format;
 mod listing;
 pub mod object;

@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
+use super::cache::Cache;
 use super::draft::{BackupDraft, StoredFile};
+use super::encryption::{Access, Asking, Cipher, Place};
+use super::format::encryption::{EncryptedTo, ObjectKey};
 use super::format::header::Header;
 use super::format::id::{BackupId, EnvironmentName, Label, ObjectId};
 use super::format::identity::Identity;
-use super::format::manifest::{Manifest, Object};
+use super::format::manifest::{File, Manifest, Object};
 use super::format::receipt::Receipt;
 use super::format::{compressed, layout};
 use super::listing::Listing;
-use super::object::{ObjectReader, ObjectWriter};
+use super::object::{ObjectFiles, ObjectReader, ObjectWriter};
 use super::receipts::{self, Receipts};
 use super::select::{self, Selected};
 use super::store::{Store, StoreError};
@@ -29,14 +32,28 @@ pub struct Repository {
     store: Arc<dyn Store>,
     level: i32,
     identity: Identity,
+    /// In an encrypted repository.
+    cipher: Option<Arc<Cipher>>,
+    cache: Option<Cache>,
+    /// Public keys are configured, although the repository is not encrypted.
+    unexpectedly_plain: bool,
 }
 
 impl Repository {
-    /// Creates `pgstow.json` in an empty or absent place.
+    /// Creates `pgstow.json` of a repository without encryption in an empty or absent place.
     ///
     /// # Errors
     /// Refused when the place holds a repository or other files already.
     pub fn init(store: Box<dyn Store>, now: jiff::Timestamp) -> Result<Self> {
+        Self::init_with(store, Access::default(), now)
+    }
+
+    /// Creates `pgstow.json` in an empty or absent place. The repository is encrypted when `access`
+    /// has recipients, for as long as it is there.
+    ///
+    /// # Errors
+    /// As [`Repository::init`].
+    pub fn init_with(store: Box<dyn Store>, access: Access, now: jiff::Timestamp) -> Result<Self> {
         let store: Arc<dyn Store> = Arc::from(store);
         let location = store.location();
         let exists =
@@ -46,38 +63,52 @@ impl Repository {
             return Err(exists());
         }
         refuse_foreign(&location, &names)?;
-        if create(store.as_ref(), now)? { Self::open_shared(store) } else { Err(exists()) }
+        if create(store.as_ref(), &access, now)? { Self::open_shared(store, access) } else { Err(exists()) }
     }
 
-    /// Opens a repository.
+    /// Opens a repository. Of an encrypted one only headers can be read.
     ///
     /// # Errors
     /// Not found; a newer format version; a damaged `pgstow.json`.
     pub fn open(store: Box<dyn Store>) -> Result<Self> {
-        Self::open_shared(Arc::from(store))
+        Self::open_with(store, Access::default())
+    }
+
+    /// Opens a repository, with what encryption needs. Private keys are asked for later, when they
+    /// are needed.
+    ///
+    /// # Errors
+    /// As [`Repository::open`].
+    pub fn open_with(store: Box<dyn Store>, access: Access) -> Result<Self> {
+        Self::open_shared(Arc::from(store), access)
+    }
+
+    /// Opens a repository, or creates one without encryption where nothing is.
+    ///
+    /// # Errors
+    /// As [`Repository::open`] and [`Repository::init`].
+    pub fn open_or_init(store: Box<dyn Store>, now: jiff::Timestamp) -> Result<Self> {
+        Self::open_or_init_with(store, Access::default(), now)
     }
 
     /// Opens a repository, or creates it where nothing is.
     ///
     /// # Errors
-    /// As [`Repository::open`] and [`Repository::init`].
-    pub fn open_or_init(store: Box<dyn Store>, now: jiff::Timestamp) -> Result<Self> {
+    /// As [`Repository::open_with`] and [`Repository::init_with`].
+    pub fn open_or_init_with(store: Box<dyn Store>, access: Access, now: jiff::Timestamp) -> Result<Self> {
         let store: Arc<dyn Store> = Arc::from(store);
-        match Self::open_shared(Arc::clone(&store)) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                let names = store.names()?;
-                // When another run was first, before this look or after it, its repository is opened.
-                if !names.iter().any(|name| name == layout::REPOSITORY_FILE) {
-                    refuse_foreign(&store.location(), &names)?;
-                    create(store.as_ref(), now)?;
-                }
-                Self::open_shared(store)
+        if !holds_repository(store.as_ref())? {
+            let names = store.names()?;
+            // When another run was first, before this look or after it, its repository is opened.
+            if !names.iter().any(|name| name == layout::REPOSITORY_FILE) {
+                refuse_foreign(&store.location(), &names)?;
+                create(store.as_ref(), &access, now)?;
             }
-            opened => opened,
         }
+        Self::open_shared(store, access)
     }
 
-    fn open_shared(store: Arc<dyn Store>) -> Result<Self> {
+    fn open_shared(store: Arc<dyn Store>, mut access: Access) -> Result<Self> {
         let file = match store.read_all(layout::REPOSITORY_FILE, layout::HEADER_LIMIT_BYTES) {
             Ok(file) => file,
             Err(StoreError::NotFound { .. }) => return Err(no_repository(store.as_ref())?),
@@ -85,7 +116,11 @@ impl Repository {
         };
         let path = format!("{}/{}", store.location(), layout::REPOSITORY_FILE);
         let identity = Identity::from_file(&file).map_err(|error| error.into_error(&path))?;
-        Ok(Self { store, level: DEFAULT_LEVEL, identity })
+        let cache = access.cache.take().filter(|_| identity.encryption.is_some());
+        let cache = cache.map(|folder| Cache::new(folder.join(&identity.repository)));
+        let unexpectedly_plain = identity.encryption.is_none() && access.recipients.is_some();
+        let cipher = identity.encryption.map(|_| Arc::new(Cipher::new(access)));
+        Ok(Self { store, level: DEFAULT_LEVEL, identity, cipher, cache, unexpectedly_plain })
     }
 
     /// Sets the zstd level of new objects, 1 (the default) to 19; others count as the nearest.
@@ -105,8 +140,83 @@ impl Repository {
         &self.identity.repository
     }
 
+    /// Whether its backups are encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.cipher.is_some()
+    }
+
+    /// Whom new backups are encrypted to; `None` without encryption.
+    ///
+    /// # Errors
+    /// Key: the repository is encrypted, and nobody is named. Refused: somebody is named, and it is
+    /// not.
+    pub fn encrypts_to(&self) -> Result<Option<EncryptedTo>> {
+        if self.unexpectedly_plain {
+            return Err(Error::refused(format!(
+                "{} is not encrypted, and encrypt_to is configured",
+                self.location()
+            ))
+            .why("whether a repository is encrypted is decided when it is created")
+            .hint("create an encrypted one: name a new place as the repository, and run pgstow backup")
+            .hint("pgstow copy  takes the backups of this one there")
+            .hint("or remove encrypt_to to go on without encryption"));
+        }
+        self.cipher.as_ref().map(|cipher| Ok(cipher.recipients()?.encrypted_to())).transpose()
+    }
+
+    /// Stores a private key that is protected by a passphrase, under its public key.
+    ///
+    /// # Errors
+    /// The store's; there is one already.
+    pub fn store_key(&self, public: &str, protected: &[u8]) -> Result<()> {
+        let path = layout::key_file(public);
+        if write(self.store(), &path, protected)? {
+            Ok(())
+        } else {
+            Err(Error::failed(format!("{} exists already", self.display(&path))))
+        }
+    }
+
+    /// What went wrong with the copies of manifests on this host since the last call; the next backup
+    /// may have to read everything.
+    pub fn take_cache_fault(&self) -> Option<String> {
+        self.cache.as_ref()?.take_fault()
+    }
+
     pub(super) fn store(&self) -> &dyn Store {
         self.store.as_ref()
+    }
+
+    pub(super) fn cache(&self) -> Option<&Cache> {
+        self.cache.as_ref()
+    }
+
+    /// A small file as it is stored.
+    pub(super) fn sealed(&self, content: Vec<u8>) -> Result<Vec<u8>> {
+        match &self.cipher {
+            None => Ok(content),
+            Some(cipher) => cipher.encrypt(&content),
+        }
+    }
+
+    /// A small file as it is stored by whoever can read.
+    pub(super) fn for_readers(&self, content: Vec<u8>) -> Result<Vec<u8>> {
+        match &self.cipher {
+            None => Ok(content),
+            Some(cipher) => cipher.encrypt_for_readers(self.store(), &content),
+        }
+    }
+
+    /// What a small file holds, as far as that can be told without asking for a key.
+    pub(super) fn opened(&self, file: Vec<u8>, path: &str) -> Result<Vec<u8>> {
+        let Some(cipher) = &self.cipher else { return Ok(file) };
+        let path = self.display(path);
+        let place = Place { path: &path, to: None, proven: false, limit_bytes: layout::FILE_LIMIT_BYTES };
+        cipher.decrypt(self.store(), &file, &place, Asking::Unwanted)
+    }
+
+    fn objects(&self) -> ObjectFiles {
+        ObjectFiles::new(Arc::clone(&self.store), self.cipher.clone())
     }
 
     /// A path for people.
@@ -155,11 +265,49 @@ impl Repository {
     /// Reads and checks a backup's manifest.
     ///
     /// # Errors
-    /// Missing or damaged file, named.
+    /// Missing or damaged file, named; key: it cannot be decrypted.
     pub fn manifest(&self, header: &Header) -> Result<Manifest> {
-        let path = layout::backup_file(&header.id, layout::MANIFEST_FILE);
-        let file = self.checked_file(&path, header.manifest_bytes, header.manifest_hash)?;
-        Manifest::from_file(&file, &header.id).map_err(|error| error.into_error(&self.display(&path)))
+        self.read_manifest(header, Asking::Allowed)
+    }
+
+    /// The manifest of a backup that another one is to be compared with, as far as it can be had
+    /// without asking for a key: from this host's cache, or with a key at hand.
+    ///
+    /// # Errors
+    /// As [`Repository::manifest`].
+    pub fn manifest_of_base(&self, header: &Header) -> Result<Manifest> {
+        match self.cache.as_ref().and_then(|cache| cache.manifest(&header.id, &header.manifest_hash)) {
+            Some(manifest) => Ok(manifest),
+            None => self.read_manifest(header, Asking::Unwanted),
+        }
+    }
+
+    fn read_manifest(&self, header: &Header, asking: Asking) -> Result<Manifest> {
+        let name = layout::stored_name(layout::MANIFEST_FILE, self.is_encrypted());
+        let path = layout::backup_file(&header.id, &name);
+        let shown = self.display(&path);
+        if header.encryption.is_some() != self.is_encrypted() {
+            return Err(Error::failed(format!("the header of {} is not of this repository", header.id)).why(
+                if self.is_encrypted() {
+                    "the repository is encrypted, and the header does not say to whom"
+                } else {
+                    "the header says that the backup is encrypted, and the repository is not"
+                },
+            ));
+        }
+        let mut file = self.checked_file(&path, header.manifest_bytes, header.manifest_hash)?;
+        if let Some(cipher) = &self.cipher {
+            let to = header.encryption.as_ref();
+            let place = Place { path: &shown, to, proven: false, limit_bytes: layout::FILE_LIMIT_BYTES };
+            file = cipher.decrypt(self.store(), &file, &place, asking)?;
+        }
+        let manifest = Manifest::from_file(&file, &header.id).map_err(|error| error.into_error(&shown))?;
+        if manifest.object_key.is_some() == self.is_encrypted() && manifest.encryption == header.encryption {
+            Ok(manifest)
+        } else {
+            Err(Error::failed(format!("{shown} is damaged"))
+                .why("it does not say of its encryption what the header says"))
+        }
     }
 
     /// Reads and checks a backup's catalog.
@@ -173,14 +321,25 @@ impl Repository {
             .map_err(|error| error.into_error(&self.display(&path)))
     }
 
-    /// Reads and checks one small file of a backup's folder, such as `schema.dump`.
+    /// Reads and checks one small file of a backup's folder, such as `schema.dump`, and decrypts it.
     ///
     /// # Errors
     /// Missing, damaged or too long, named.
     pub fn file(&self, manifest: &Manifest, name: &str) -> Result<Vec<u8>> {
-        let file = manifest.files.iter().find(|file| file.name == name).ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, format!("{} has no file {name:?}", manifest.backup))
-        })?;
+        let encrypted = self.is_encrypted() && layout::is_encrypted_file(name);
+        let file = listed_file(manifest, &layout::stored_name(name, encrypted))?;
+        let content = self.check_file(manifest, file)?;
+        let Some(cipher) = self.cipher.as_ref().filter(|_| encrypted) else { return Ok(content) };
+        let path = self.display(&layout::backup_file(&manifest.backup, &file.name));
+        let place = Place { path: &path, to: None, proven: true, limit_bytes: layout::FILE_LIMIT_BYTES };
+        cipher.decrypt(self.store(), &content, &place, Asking::Allowed)
+    }
+
+    /// Reads and checks one file that the manifest lists, as it is stored.
+    ///
+    /// # Errors
+    /// Missing, damaged or too long, named.
+    pub fn check_file(&self, manifest: &Manifest, file: &File) -> Result<Vec<u8>> {
         if !layout::is_file_name(&file.name) {
             return Err(Error::failed(format!("{:?} is not the name of a file of a backup", file.name)));
         }
@@ -188,12 +347,13 @@ impl Repository {
     }
 
     /// Reads and checks one small file of a backup's folder as it lies there, for another backup to
-    /// adopt.
+    /// adopt. No key is needed.
     ///
     /// # Errors
     /// Missing, damaged or too long, named.
     pub fn stored_file(&self, manifest: &Manifest, name: &str) -> Result<StoredFile> {
-        Ok(StoredFile::new(name, self.file(manifest, name)?))
+        let file = listed_file(manifest, &layout::stored_name(name, self.is_encrypted()))?;
+        Ok(StoredFile::new(&file.name, self.check_file(manifest, file)?))
     }
 
     fn checked_file(&self, path: &str, bytes: u64, hash: ObjectId) -> Result<Vec<u8>> {
@@ -213,42 +373,65 @@ impl Repository {
         }
     }
 
-    /// Reads an object's content.
+    /// Reads the content of an object of this manifest.
     ///
     /// # Errors
-    /// Missing or empty object, named. Other damage shows while reading.
-    pub fn read_object(&self, object: &Object) -> Result<ObjectReader> {
-        ObjectReader::new(self.store(), object)
+    /// Missing or empty object, named; no key that opens it. Other damage shows while reading.
+    pub fn read_object(&self, manifest: &Manifest, object: &Object) -> Result<ObjectReader> {
+        self.read_object_of(manifest.object_key.as_ref(), object)
+    }
+
+    /// As [`Repository::read_object`], by the key of the object's manifest.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read_object_of(&self, key: Option<&ObjectKey>, object: &Object) -> Result<ObjectReader> {
+        self.objects().read(object, key)
     }
 
     /// Reads an object to its end and returns its length: whole and right, or an error.
     ///
     /// # Errors
     /// Missing or damaged object, named.
-    pub fn verify_object(&self, object: &Object) -> Result<u64> {
-        self.read_object(object)?.read_through()
+    pub fn verify_object(&self, manifest: &Manifest, object: &Object) -> Result<u64> {
+        self.read_object(manifest, object)?.read_through()
     }
 
     /// Checks that an object is there with its stored size. One of another size is read through,
-    /// as the same content may have been compressed otherwise.
+    /// as the same content may have been stored otherwise; in an encrypted repository that needs a
+    /// key.
     ///
     /// # Errors
     /// Missing or damaged object, named.
-    pub fn check_object(&self, object: &Object) -> Result<()> {
-        let path = layout::object(&object.name());
-        match self.store.size(&path)? {
-            Some(bytes) if bytes == object.stored_bytes => Ok(()),
-            Some(_) => self.verify_object(object).map(|_| ()),
-            None => Err(Error::failed(format!("object {} is missing", self.display(&path)))),
-        }
+    pub fn check_object(&self, manifest: &Manifest, object: &Object) -> Result<()> {
+        self.check_object_of(manifest.object_key.as_ref(), object)
     }
 
-    /// Starts a new object.
+    /// As [`Repository::check_object`], by the key of the object's manifest.
     ///
     /// # Errors
-    /// The store's.
-    pub fn write_object(&self) -> Result<ObjectWriter> {
-        ObjectWriter::new(Arc::clone(&self.store), self.level)
+    /// As there.
+    pub fn check_object_of(&self, key: Option<&ObjectKey>, object: &Object) -> Result<()> {
+        self.objects().check(object, key)
+    }
+
+    /// Starts a new object. `key` is that of the manifest it will be in.
+    ///
+    /// # Errors
+    /// The store's; key: an encrypted repository without recipients.
+    pub fn write_object(&self, key: Option<&ObjectKey>) -> Result<ObjectWriter> {
+        if key.is_some() != self.is_encrypted() {
+            return Err(Error::failed("the key of objects does not go with the repository"));
+        }
+        ObjectWriter::new(self.objects(), key.cloned(), self.level)
+    }
+
+    /// A new key of objects; `None` without encryption.
+    ///
+    /// # Errors
+    /// No random bytes can be had.
+    pub fn new_object_key(&self) -> Result<Option<ObjectKey>> {
+        self.cipher.as_ref().map(|_| random().map(ObjectKey::new)).transpose()
     }
 
     /// Begins a backup: reserves its id. `now` is the time in the id; when the second is taken
@@ -263,6 +446,7 @@ impl Repository {
         label: Option<&Label>,
         now: jiff::Timestamp,
     ) -> Result<BackupDraft<'_>> {
+        self.encrypts_to()?;
         self.store.remove_abandoned()?;
         BackupDraft::begin(self, environment, label, now)
     }
@@ -276,7 +460,19 @@ impl Repository {
     /// # Errors
     /// The store's, when folders cannot be listed.
     pub fn unfinished(&self, environment: &EnvironmentName) -> Result<Vec<Manifest>> {
-        unfinished::manifests(self.store(), environment)
+        unfinished::manifests(self.store(), environment, |progress| {
+            let Some(cipher) = &self.cipher else {
+                return Manifest::from_file(progress.file, progress.backup).ok();
+            };
+            let cached =
+                self.cache.as_ref().and_then(|cache| cache.manifest(progress.backup, &progress.hash));
+            cached.or_else(|| {
+                let limit_bytes = layout::FILE_LIMIT_BYTES;
+                let place = Place { path: progress.path, to: None, proven: false, limit_bytes };
+                let file = cipher.decrypt(self.store(), progress.file, &place, Asking::Unwanted).ok()?;
+                Manifest::from_file(&file, progress.backup).ok()
+            })
+        })
     }
 
     /// Stores a receipt and returns its path within the repository.
@@ -284,7 +480,7 @@ impl Repository {
     /// # Errors
     /// The store's.
     pub fn store_receipt(&self, receipt: &Receipt) -> Result<String> {
-        receipts::store(self.store(), receipt)
+        receipts::store(self, receipt)
     }
 
     /// Receipts of one backup, oldest first, and the damaged ones.
@@ -292,13 +488,13 @@ impl Repository {
     /// # Errors
     /// The store's.
     pub fn receipts(&self, backup: &BackupId) -> Result<Receipts> {
-        receipts::read(self.store(), backup)
+        receipts::read(self, backup)
     }
 }
 
 /// Writes `pgstow.json`: `false` when there is one already.
-fn create(store: &dyn Store, now: jiff::Timestamp) -> Result<bool> {
-    let identity = Identity::new(random()?, now);
+fn create(store: &dyn Store, access: &Access, now: jiff::Timestamp) -> Result<bool> {
+    let identity = Identity::new(random()?, access.recipients.is_some(), now);
     write(store, layout::REPOSITORY_FILE, &identity.to_file())
 }
 
@@ -310,12 +506,31 @@ pub(super) fn write(store: &dyn Store, path: &str, content: &[u8]) -> Result<boo
     Ok(file.commit(path)?)
 }
 
-fn random() -> Result<[u8; 16]> {
-    let mut random = [0; 16];
+fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut random = [0; N];
     std::fs::File::open("/dev/urandom")
         .and_then(|mut source| std::io::Read::read_exact(&mut source, &mut random))
         .map_err(|error| Error::failed("cannot read random bytes from /dev/urandom").source(error))?;
     Ok(random)
+}
+
+fn holds_repository(store: &dyn Store) -> Result<bool> {
+    match store.read_all(layout::REPOSITORY_FILE, layout::HEADER_LIMIT_BYTES) {
+        Ok(_) => Ok(true),
+        Err(StoreError::NotFound { .. }) => match no_repository(store)? {
+            error if error.kind() == ErrorKind::NotFound => Ok(false),
+            error => Err(error),
+        },
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn listed_file<'m>(manifest: &'m Manifest, name: &str) -> Result<&'m File> {
+    manifest
+        .files
+        .iter()
+        .find(|file| file.name == name)
+        .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("{} has no file {name:?}", manifest.backup)))
 }
 
 fn refuse_foreign(location: &str, names: &[String]) -> Result<()> {

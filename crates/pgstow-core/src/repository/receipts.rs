@@ -5,9 +5,8 @@ use jiff::ToSpan;
 use super::format::id::{BackupId, is_time, time_text};
 use super::format::layout;
 use super::format::receipt::Receipt;
-use super::open::write;
-use super::store::Store;
-use crate::error::{Error, Result};
+use super::open::{Repository, write};
+use crate::error::{Error, ErrorKind, Result};
 
 /// How many receipts of one backup may fall into the same minute.
 const SECONDS_TO_TRY: usize = 60;
@@ -19,15 +18,17 @@ pub struct Receipts {
     pub receipts: Vec<Receipt>,
     /// File name and what is wrong with it, sorted.
     pub damaged: Vec<(String, String)>,
+    /// Names of encrypted ones that no key at hand opens, sorted.
+    pub closed: Vec<String>,
 }
 
 /// Stores a receipt and returns its path.
-pub(super) fn store(store: &dyn Store, receipt: &Receipt) -> Result<String> {
-    let file = receipt.to_file();
+pub(super) fn store(repository: &Repository, receipt: &Receipt) -> Result<String> {
+    let file = repository.for_readers(receipt.to_file())?;
     let mut time = receipt.finished_at;
     for _ in 0..SECONDS_TO_TRY {
-        let path = layout::receipt(&time_text(time), &receipt.backup);
-        if write(store, &path, &file)? {
+        let path = layout::receipt(&time_text(time), &receipt.backup, repository.is_encrypted());
+        if write(repository.store(), &path, &file)? {
             return Ok(path);
         }
         time = time.saturating_add(1.second()).unwrap_or(time);
@@ -36,12 +37,17 @@ pub(super) fn store(store: &dyn Store, receipt: &Receipt) -> Result<String> {
 }
 
 /// Reads the receipts of `backup`; damaged ones are named and passed over.
-pub(super) fn read(store: &dyn Store, backup: &BackupId) -> Result<Receipts> {
+pub(super) fn read(repository: &Repository, backup: &BackupId) -> Result<Receipts> {
     let mut found = Receipts::default();
-    for listed in store.list(layout::RECEIPTS)? {
-        let Some(name) = name_of(&listed.path, backup) else { continue };
-        let outcome = match store.read_all(&listed.path, layout::RECEIPT_LIMIT_BYTES) {
+    for listed in repository.store().list(layout::RECEIPTS)? {
+        let Some(name) = name_of(&listed.path, backup, repository.is_encrypted()) else { continue };
+        let file = repository.store().read_all(&listed.path, layout::RECEIPT_LIMIT_BYTES);
+        let outcome = match file.map_err(Error::from).and_then(|file| repository.opened(file, &listed.path)) {
             Ok(file) => Receipt::from_file(&file, backup).map_err(|error| error.to_string()),
+            Err(error) if error.kind() == ErrorKind::Key => {
+                found.closed.push(name.to_owned());
+                continue;
+            }
             Err(error) => Err(error.to_string()),
         };
         match outcome {
@@ -51,12 +57,13 @@ pub(super) fn read(store: &dyn Store, backup: &BackupId) -> Result<Receipts> {
     }
     found.receipts.sort_by_key(|receipt| receipt.finished_at);
     found.damaged.sort_unstable();
+    found.closed.sort_unstable();
     Ok(found)
 }
 
 /// The file's name, if it is that of a receipt of `backup`.
-fn name_of<'p>(path: &'p str, backup: &BackupId) -> Option<&'p str> {
+fn name_of<'p>(path: &'p str, backup: &BackupId, encrypted: bool) -> Option<&'p str> {
     let name = path.strip_prefix(layout::RECEIPTS)?.strip_prefix('/')?;
-    let (time, of) = name.strip_suffix(".json")?.split_once('_')?;
-    (is_time(time) && of == backup.as_str()).then_some(name)
+    let (time, _) = name.split_once('_')?;
+    (is_time(time) && path == layout::receipt(time, backup, encrypted)).then_some(name)
 }

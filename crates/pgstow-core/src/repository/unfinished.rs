@@ -35,12 +35,16 @@ pub(super) const INTERRUPTED: &str = "This backup was interrupted. What it had f
 const TAKEN_FOR_DEAD: &str = "Nothing was written here for more than a day, so the run is taken for dead and this folder is removed.\n";
 
 /// The newest readable progress of each backup of `environment` without a header, newest snapshot
-/// first.
-pub(super) fn manifests(store: &dyn Store, environment: &EnvironmentName) -> Result<Vec<Manifest>> {
+/// first. `read` makes a manifest of a file that has the hash in its name, where it can.
+pub(super) fn manifests(
+    store: &dyn Store,
+    environment: &EnvironmentName,
+    read: impl Fn(&Progress<'_>) -> Option<Manifest>,
+) -> Result<Vec<Manifest>> {
     let mut found = Vec::new();
     for id in backups_of(store, environment.as_str())? {
         if is_absent(store, &id, layout::HEADER_FILE) {
-            found.extend(newest_progress(store, &id)?);
+            found.extend(newest_progress(store, &id, &read)?);
         }
     }
     found.sort_by_cached_key(|manifest| Reverse((manifest.snapshot.taken_at, manifest.backup.clone())));
@@ -130,7 +134,9 @@ fn is_silent(files: &[Listed], folder: &str, now: Option<SystemTime>) -> bool {
 
 /// Neither header nor manifest. In doubt there is one.
 fn holds_no_backup(store: &dyn Store, id: &BackupId) -> bool {
-    is_absent(store, id, layout::HEADER_FILE) && is_absent(store, id, layout::MANIFEST_FILE)
+    [layout::HEADER_FILE, layout::MANIFEST_FILE, layout::ENCRYPTED_MANIFEST_FILE]
+        .iter()
+        .all(|name| is_absent(store, id, name))
 }
 
 /// Surely absent: what cannot be looked at counts as there.
@@ -163,16 +169,32 @@ fn backups_of(store: &dyn Store, environment: &str) -> Result<Vec<BackupId>> {
     Ok(ids.filter(|id| id.environment() == environment).collect())
 }
 
-fn newest_progress(store: &dyn Store, id: &BackupId) -> Result<Option<Manifest>> {
+/// A progress file as stored.
+pub(super) struct Progress<'p> {
+    /// Whose.
+    pub(super) backup: &'p BackupId,
+    /// Of the file, and in its name.
+    pub(super) hash: ObjectId,
+    pub(super) path: &'p str,
+    pub(super) file: &'p [u8],
+}
+
+fn newest_progress(
+    store: &dyn Store,
+    id: &BackupId,
+    read: &impl Fn(&Progress<'_>) -> Option<Manifest>,
+) -> Result<Option<Manifest>> {
     for _ in 0..LOOKS {
         let mut vanished = false;
         for (path, hash) in progress_newest_first(store, id)? {
             match store.read_all(&path, layout::FILE_LIMIT_BYTES) {
-                Ok(file) if ObjectId::of(&file) == hash => match Manifest::from_file(&file, id) {
-                    Ok(manifest) => return Ok(Some(manifest)),
-                    // Moved here from another folder, or of a later format: nothing to us.
-                    Err(_) => continue,
-                },
+                Ok(file) if ObjectId::of(&file) == hash => {
+                    let progress = Progress { backup: id, hash, path: &path, file: &file };
+                    // Else moved here from another folder, of a later format, or not to be decrypted.
+                    if let Some(manifest) = read(&progress) {
+                        return Ok(Some(manifest));
+                    }
+                }
                 Err(StoreError::NotFound { .. }) => vanished = true,
                 // Damaged, or not readable.
                 Ok(_) | Err(_) => {}
@@ -187,12 +209,11 @@ fn newest_progress(store: &dyn Store, id: &BackupId) -> Result<Option<Manifest>>
 
 fn progress_newest_first(store: &dyn Store, id: &BackupId) -> Result<Vec<(String, ObjectId)>> {
     let folder = layout::backup_folder(id);
-    let mut found: Vec<(u32, ObjectId)> = store
+    let mut found: Vec<((u32, ObjectId), String)> = store
         .list(&folder)?
-        .iter()
-        .filter_map(|file| layout::progress_parts(name_in(&file.path, &folder)?))
+        .into_iter()
+        .filter_map(|file| Some((layout::progress_parts(name_in(&file.path, &folder)?)?, file.path)))
         .collect();
-    found.sort_unstable_by_key(|parts| Reverse(*parts));
-    let path = |(number, hash)| (layout::backup_file(id, &layout::progress_file(number, &hash)), hash);
-    Ok(found.into_iter().map(path).collect())
+    found.sort_unstable_by(|one, other| other.cmp(one));
+    Ok(found.into_iter().map(|((_, hash), path)| (path, hash)).collect())
 }

@@ -169,7 +169,7 @@ impl<'a> Comparison<'a> {
         let stored = usize::try_from(object).ok().and_then(|index| self.manifest.objects.get(index));
         let read = stored
             .ok_or_else(|| Error::failed(format!("the manifest has no object {object}")))
-            .and_then(|object| self.repository.read_object(object))
+            .and_then(|object| self.repository.read_object(self.manifest, object))
             .and_then(|reader| {
                 reader.for_each_range(&ranges, |index, piece| {
                     self.interrupt.check()?;
@@ -259,7 +259,7 @@ pub(super) fn different_large_objects(
         let object = usize::try_from(chunk.object).ok().and_then(|index| manifest.objects.get(index));
         let object = object.ok_or_else(|| Error::failed("the manifest lacks an object of large objects"))?;
         repository
-            .read_object(object)?
+            .read_object(manifest, object)?
             .read_range(chunk.offset, chunk.bytes, |piece| expected.push(piece).map_err(malformed))?;
     }
     let expected = expected.finish();

@@ -354,7 +354,7 @@ impl<'a> Load<'a> {
                  (loid pg_catalog.oid, position pg_catalog.int8, data pg_catalog.bytea)",
             )
             .map_err(failed)?;
-        let mut reader = self.repository.read_object(object)?;
+        let mut reader = self.repository.read_object(self.manifest, object)?;
         pass(&mut reader, chunk.offset, &mut |_| Ok(())).map_err(stopped)?;
         let options = if chunk.format == CopyFormat::Binary { " WITH (FORMAT binary)" } else { "" };
         let statement = format!("COPY pg_temp.pgstow_large_objects FROM STDIN{options}");
@@ -384,7 +384,7 @@ impl<'a> Load<'a> {
         let object = object.ok_or_else(|| {
             Failure::Object(Error::failed(format!("the manifest has no object {}", task.object)))
         })?;
-        let mut reader = self.repository.read_object(object).map_err(Failure::Object)?;
+        let mut reader = self.repository.read_object(self.manifest, object).map_err(Failure::Object)?;
         let mut position = 0;
         for piece in &task.pieces {
             let skipped = piece.chunk.offset.checked_sub(position).ok_or_else(|| {

@@ -378,6 +378,8 @@ pub(super) mod tests {
             sequences: Vec::new(),
             materialized_views: Vec::new(),
             large_objects: LargeObjects::default(),
+            encryption: None,
+            object_key: None,
             objects: Vec::new(),
             files: Vec::new(),
             not_carried: Vec::new(),

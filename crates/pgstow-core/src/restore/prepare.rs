@@ -158,7 +158,7 @@ fn check_objects(repository: &Repository, manifest: &Manifest, interrupt: &Inter
         let object = manifest.objects.get(index);
         object
             .ok_or_else(|| Error::failed(format!("the manifest has no object {index}")))
-            .and_then(|object| repository.check_object(object))
+            .and_then(|object| repository.check_object(manifest, object))
             .map_err(|error| {
                 error
                     .context(format!("rows of {whose}"))

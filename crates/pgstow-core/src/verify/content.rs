@@ -31,7 +31,7 @@ pub(super) fn look_at_all(
     interrupt: &Interrupt,
 ) -> Result<Outcome> {
     let looked_at =
-        for_each_object(manifest, monitor, interrupt, |_, object| repository.check_object(object))?;
+        for_each_object(manifest, monitor, interrupt, |_, object| repository.check_object(manifest, object))?;
     Ok(judge(manifest, &looked_at, "present with their sizes; their content was not read"))
 }
 
@@ -45,7 +45,7 @@ pub(super) fn read_all(
     let chunks = text_chunks(manifest);
     let read = for_each_object(manifest, monitor, interrupt, |index, object| {
         let chunks = chunks.get(&index).map(Vec::as_slice).unwrap_or_default();
-        count_rows(repository, object, chunks, interrupt)
+        count_rows(repository, manifest, object, chunks, interrupt)
     })?;
     let good = || read.iter().filter_map(|(index, result)| Some((*index, result.as_ref().ok()?)));
     let read_bytes = good()
@@ -91,6 +91,7 @@ fn text_chunks(manifest: &Manifest) -> BTreeMap<u32, Vec<TextChunk<'_>>> {
 /// number of rows. COPY's text format escapes line ends within values.
 fn count_rows(
     repository: &Repository,
+    manifest: &Manifest,
     object: &Object,
     chunks: &[TextChunk<'_>],
     interrupt: &Interrupt,
@@ -104,7 +105,7 @@ fn count_rows(
     let ranges: Vec<(u64, u64)> =
         borders.iter().zip(borders.iter().skip(1)).map(|(&from, &to)| (from, to - from)).collect();
     let mut line_ends = vec![0u64; ranges.len()];
-    repository.read_object(object)?.for_each_range(&ranges, |index, piece| {
+    repository.read_object(manifest, object)?.for_each_range(&ranges, |index, piece| {
         interrupt.check()?;
         if let Some(count) = line_ends.get_mut(index) {
             *count += piece.iter().map(|&byte| u64::from(byte == b'\n')).sum::<u64>();

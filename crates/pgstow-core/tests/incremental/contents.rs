@@ -25,7 +25,7 @@ impl<'r> Contents<'r> {
         let content = self.objects.entry(chunk.object).or_insert_with(|| {
             let mut content = Vec::new();
             let object = &self.manifest.objects[chunk.object as usize];
-            let mut reader = self.repository.read_object(object).expect("the object exists");
+            let mut reader = self.repository.read_object(self.manifest, object).expect("the object exists");
             reader.read_to_end(&mut content).expect("the object is whole");
             content
         });

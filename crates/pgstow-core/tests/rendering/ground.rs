@@ -91,7 +91,7 @@ impl Ground {
         for chunk in &find(manifest, table).chunks {
             let mut object = Vec::new();
             let source = &manifest.objects[chunk.object as usize];
-            self.repository().read_object(source).unwrap().read_to_end(&mut object).unwrap();
+            self.repository().read_object(manifest, source).unwrap().read_to_end(&mut object).unwrap();
             content.extend_from_slice(&object[chunk.offset as usize..(chunk.offset + chunk.bytes) as usize]);
         }
         String::from_utf8(content).unwrap()

@@ -31,7 +31,7 @@ fn threads_that_store_the_same_objects_get_each_stored_once() {
         let of_all = || written.iter().map(|of_thread| &of_thread[object]);
         assert_eq!(of_all().filter(|written| written.new).count(), 1);
         assert_eq!(of_all().map(|written| written.object.id).collect::<BTreeSet<_>>().len(), 1);
-        repository.verify_object(&written[0][object].object).unwrap();
+        read_through(&repository, &written[0][object].object).unwrap();
     }
 }
 

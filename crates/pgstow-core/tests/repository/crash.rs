@@ -142,7 +142,7 @@ fn offers_are_good(root: &Path) {
     for manifest in repository.unfinished(&environment("prod")).unwrap() {
         assert_eq!(manifest.validate(), Ok(()));
         assert!(unfinished.contains(&manifest.backup.to_string()), "{}", manifest.backup);
-        manifest.objects.iter().for_each(|object| repository.check_object(object).unwrap());
+        manifest.objects.iter().for_each(|object| repository.check_object(&manifest, object).unwrap());
     }
     assert!(unfinished.iter().any(|folder| folder == OF_DEV));
     assert_eq!(files(&root.join("backups").join(OF_DEV)).len(), 2, "progress and mark");

@@ -1,11 +1,12 @@
-//! Damage as action × place: each file of a repository, each way to spoil it. It is always
-//! detected and the file named, never accepted, never a panic.
+//! Damage as action × place: each file of a repository, plain and encrypted, each way to spoil it. It
+//! is always detected and the file named, never accepted, never a panic.
 //!
 //! Exceptions, each for a reason:
 //! - A receipt that is removed: nothing depends on it and nothing lists it.
 //! - Two receipts of one backup that are swapped: each still tells its own times.
 //! - A bit of an object's zstd frame that decoders must ignore, or that only asks for a larger
-//!   window: the content that is read is proven by its hash, so it is the same.
+//!   window: the content that is read is proven by its hash, so it is the same. Encrypted objects
+//!   have no such bits.
 
 use std::cmp::Ordering;
 use std::fs;
@@ -19,21 +20,23 @@ use pgstow_core::repository::store::LocalStore;
 use pgstow_core::verify::verify;
 use tempfile::{TempDir, tempdir};
 
-use crate::sample::{files, store_all};
+use crate::sample::{Protection, files, store_all_in};
 
 /// Byte positions tried in each file.
 const POSITIONS: usize = 40;
 
 struct Damaged {
+    protection: Protection,
     place: TempDir,
     backups: Vec<BackupId>,
 }
 
 impl Damaged {
-    fn new() -> Self {
+    fn new(protection: Protection) -> Self {
         let place = tempdir().unwrap();
-        let backups = store_all(place.path()).into_iter().map(|header| header.id).collect();
-        Self { place, backups }
+        let headers = store_all_in(&protection.init(place.path()));
+        let backups = headers.into_iter().map(|header| header.id).collect();
+        Self { protection, place, backups }
     }
 
     fn root(&self) -> &Path {
@@ -54,10 +57,11 @@ impl Damaged {
 
     /// Everything that opening, listing, resolving, reading and verifying complain about.
     fn complaints(&self) -> String {
-        let repository = match Repository::open(Box::new(LocalStore::new(self.root()))) {
-            Ok(repository) => repository,
-            Err(error) => return format!("{error} {:?}", error.reason()),
-        };
+        let repository =
+            match Repository::open_with(Box::new(LocalStore::new(self.root())), self.protection.access()) {
+                Ok(repository) => repository,
+                Err(error) => return format!("{error} {:?}", error.reason()),
+            };
         let listing = repository.list().unwrap();
         let mut complaints = vec![format!("{:?} {:?}", listing.damaged, listing.unfinished)];
         if listing.damaged.is_empty() && listing.unfinished.is_empty() {
@@ -74,11 +78,16 @@ impl Damaged {
             if let Err(error) = repository.manifest(&header) {
                 complaints.push(format!("{error} {:?}", error.reason()));
             }
-            let report = verify(&repository, &header, true, &Silent, &Interrupt::new()).unwrap();
-            let failed = report.lines.iter().filter(|line| !line.passed);
-            complaints.extend(failed.map(|line| format!("{}: {}", line.what, line.found)));
+            match verify(&repository, &header, true, &Silent, &Interrupt::new()) {
+                Ok(report) => {
+                    let failed = report.lines.iter().filter(|line| !line.passed);
+                    complaints.extend(failed.map(|line| format!("{}: {}", line.what, line.found)));
+                }
+                Err(error) => complaints.push(format!("{error} {:?}", error.reason())),
+            }
             let receipts = repository.receipts(id).unwrap();
             complaints.extend(receipts.damaged.iter().map(|(name, why)| format!("{name}: {why}")));
+            complaints.extend(receipts.closed);
         }
         complaints.join("\n")
     }
@@ -99,12 +108,23 @@ impl Damaged {
 
 #[test]
 fn an_undamaged_repository_has_no_complaints() {
-    assert_eq!(Damaged::new().complaints(), "");
+    for protection in Protection::ALL {
+        assert_eq!(Damaged::new(protection).complaints(), "");
+    }
 }
 
 #[test]
 fn every_flipped_byte_is_detected_and_the_file_named() {
-    let damaged = Damaged::new();
+    flip_every_byte(Protection::Plain);
+}
+
+#[test]
+fn every_flipped_byte_of_an_encrypted_repository_is_detected_and_the_file_named() {
+    flip_every_byte(Protection::Encrypted);
+}
+
+fn flip_every_byte(protection: Protection) {
+    let damaged = Damaged::new(protection);
     let (mut tried, mut ignored) = (0, 0);
     for file in damaged.files() {
         let whole = damaged.read(&file);
@@ -116,7 +136,10 @@ fn every_flipped_byte_is_detected_and_the_file_named() {
             changed[at] ^= 1 << (at % 8);
             damaged.write(&file, &changed);
             tried += 1;
-            if file.starts_with("objects") && damaged.complaints().is_empty() {
+            if protection == Protection::Plain
+                && file.starts_with("objects")
+                && damaged.complaints().is_empty()
+            {
                 assert_content_unchanged(&changed, &whole, &file, at);
                 ignored += 1;
             } else {
@@ -136,7 +159,16 @@ fn assert_content_unchanged(changed: &[u8], whole: &[u8], file: &Path, at: usize
 
 #[test]
 fn every_truncated_emptied_or_lengthened_file_is_detected_and_named() {
-    let damaged = Damaged::new();
+    cut_and_lengthen_every_file(Protection::Plain);
+}
+
+#[test]
+fn every_truncated_emptied_or_lengthened_file_of_an_encrypted_repository_is_detected_and_named() {
+    cut_and_lengthen_every_file(Protection::Encrypted);
+}
+
+fn cut_and_lengthen_every_file(protection: Protection) {
+    let damaged = Damaged::new(protection);
     for file in damaged.files() {
         let whole = damaged.read(&file);
         let longer = [whole.as_slice(), b"\n"].concat();
@@ -156,7 +188,16 @@ fn every_truncated_emptied_or_lengthened_file_is_detected_and_named() {
 
 #[test]
 fn every_removed_file_is_detected_and_named() {
-    let damaged = Damaged::new();
+    remove_every_file(Protection::Plain);
+}
+
+#[test]
+fn every_removed_file_of_an_encrypted_repository_is_detected_and_named() {
+    remove_every_file(Protection::Encrypted);
+}
+
+fn remove_every_file(protection: Protection) {
+    let damaged = Damaged::new(protection);
     for file in damaged.files().iter().filter(|file| !file.starts_with("receipts")) {
         let whole = damaged.read(file);
         fs::remove_file(damaged.root().join(file)).unwrap();
@@ -172,7 +213,16 @@ fn every_removed_file_is_detected_and_named() {
 
 #[test]
 fn every_two_swapped_files_are_detected_and_named() {
-    let damaged = Damaged::new();
+    swap_every_two_files(Protection::Plain);
+}
+
+#[test]
+fn every_two_swapped_files_of_an_encrypted_repository_are_detected_and_named() {
+    swap_every_two_files(Protection::Encrypted);
+}
+
+fn swap_every_two_files(protection: Protection) {
+    let damaged = Damaged::new(protection);
     let files = damaged.files();
     for (index, one) in files.iter().enumerate() {
         // With its neighbour, whatever that is, and with every later file of the same kind.
@@ -209,7 +259,7 @@ fn rank(file: &Path) -> u8 {
     match file.file_name().unwrap().to_str().unwrap() {
         "pgstow.json" => 0,
         "backup.json" => 1,
-        "manifest.json.zst" => 2,
+        "manifest.json.zst" | "manifest.json.zst.age" => 2,
         _ => 3,
     }
 }

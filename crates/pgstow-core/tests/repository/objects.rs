@@ -10,7 +10,7 @@ use pgstow_core::repository::format::id::ObjectId;
 use pgstow_core::repository::format::manifest::Object;
 use tempfile::{TempDir, tempdir};
 
-use crate::sample::{init, rows, write_object};
+use crate::sample::{init, read_through, rows, write_object};
 
 fn path(place: &TempDir, id: &ObjectId) -> PathBuf {
     let id = id.to_string();
@@ -20,7 +20,7 @@ fn path(place: &TempDir, id: &ObjectId) -> PathBuf {
 fn read(repository: &Repository, object: &Object) -> Result<Vec<u8>, Error> {
     let mut content = Vec::new();
     repository
-        .read_object(object)?
+        .read_object_of(None, object)?
         .read_to_end(&mut content)
         .map(|_| content)
         .map_err(|error| Error::from_io(error, "not one of ours"))
@@ -44,7 +44,7 @@ fn an_object_reads_back_and_unpacks_with_plain_zstd() {
         assert_eq!(written.object.stored_bytes, u64::try_from(stored.len()).unwrap());
         assert_eq!(zstd::decode_all(stored.as_slice()).unwrap(), content);
         assert_eq!(read(&repository, &written.object).unwrap(), content);
-        assert_eq!(repository.verify_object(&written.object).unwrap(), written.object.bytes);
+        assert_eq!(read_through(&repository, &written.object).unwrap(), written.object.bytes);
     }
 }
 
@@ -55,7 +55,7 @@ fn the_size_of_writes_does_not_change_the_object() {
     for size in [1, 7, 1000, 128 << 10, content.len()] {
         let place = tempdir().unwrap();
         let repository = init(place.path());
-        let mut writer = repository.write_object().unwrap();
+        let mut writer = repository.write_object(None).unwrap();
         for piece in content.chunks(size) {
             writer.write_all(piece).unwrap();
         }
@@ -110,7 +110,7 @@ fn a_damaged_object_of_the_same_id_is_named_and_neither_used_nor_replaced() {
 fn a_dropped_writer_leaves_nothing() {
     let place = tempdir().unwrap();
     let repository = init(place.path());
-    let mut writer = repository.write_object().unwrap();
+    let mut writer = repository.write_object(None).unwrap();
     writer.write_all(&long_content()).unwrap();
     assert_eq!(fs::read_dir(place.path().join("tmp")).unwrap().count(), 1);
     drop(writer);
@@ -159,7 +159,7 @@ fn every_kind_of_damage_is_an_error_that_names_the_object() {
         let error = read(&repository, &object).expect_err(case);
         assert!(error.message().contains(&object.id.to_string()), "{case}: {error}");
         assert!(error.message().contains("damaged"), "{case}: {error}");
-        assert!(repository.verify_object(&object).is_err(), "{case}");
+        assert!(read_through(&repository, &object).is_err(), "{case}");
     }
     fs::remove_file(&path).unwrap();
     assert!(read(&repository, &object).unwrap_err().message().contains(&object.id.to_string()));
@@ -174,7 +174,7 @@ fn the_last_bytes_are_not_handed_out_before_the_content_is_proven() {
     let mut changed = content.clone();
     *changed.first_mut().unwrap() ^= 1;
     fs::write(path(&place, &object.id), zstd::encode_all(changed.as_slice(), 1).unwrap()).unwrap();
-    let mut reader = repository.read_object(&object).unwrap();
+    let mut reader = repository.read_object_of(None, &object).unwrap();
     let mut buffer = vec![0; content.len()];
     let error = reader.read_exact(&mut buffer).expect_err("all bytes of wrong content were handed out");
     assert!(Error::from_io(error, "").message().contains(&object.id.to_string()));
@@ -189,10 +189,11 @@ fn a_reader_hands_out_no_more_than_the_length() {
     let object = write_object(&repository, &bomb).unwrap().object;
     let mut handed_out = 0;
     let claimed = Object { bytes: 1000, ..object };
-    let result = repository.read_object(&claimed).unwrap().for_each_range(&[(0, 1000)], |_, piece| {
-        handed_out += piece.len();
-        Ok(())
-    });
+    let result =
+        repository.read_object_of(None, &claimed).unwrap().for_each_range(&[(0, 1000)], |_, piece| {
+            handed_out += piece.len();
+            Ok(())
+        });
     assert!(result.is_err());
     assert!(handed_out <= 1000);
 }
@@ -208,7 +209,7 @@ fn ranges_are_handed_out_in_order_and_whole() {
     let mut found = vec![Vec::new(); ranges.len()];
     let mut order = Vec::new();
     repository
-        .read_object(&object)
+        .read_object_of(None, &object)
         .unwrap()
         .for_each_range(&ranges, |index, piece| {
             assert!(!piece.is_empty() && piece.len() <= 128 << 10);
@@ -223,7 +224,7 @@ fn ranges_are_handed_out_in_order_and_whole() {
     }
     assert!(order.is_sorted());
     let mut slice = Vec::new();
-    let reader = repository.read_object(&object).unwrap();
+    let reader = repository.read_object_of(None, &object).unwrap();
     reader
         .read_range(12_345, 678, |piece| {
             slice.extend_from_slice(piece);
@@ -239,7 +240,7 @@ fn ranges_that_overlap_or_lead_beyond_the_end_are_errors() {
     let repository = init(place.path());
     let object = write_object(&repository, b"0123456789").unwrap().object;
     for ranges in [[(0, 5), (4, 1)], [(5, 1), (0, 1)], [(0, 5), (5, 6)], [(0, 1), (u64::MAX, 2)]] {
-        let reader = repository.read_object(&object).unwrap();
+        let reader = repository.read_object_of(None, &object).unwrap();
         assert!(reader.for_each_range(&ranges, |_, _| Ok(())).is_err(), "{ranges:?}");
     }
 }
@@ -250,10 +251,11 @@ fn an_error_of_the_sink_ends_the_reading_at_once() {
     let repository = init(place.path());
     let object = write_object(&repository, &long_content()).unwrap().object;
     let mut calls = 0;
-    let result = repository.read_object(&object).unwrap().for_each_range(&[(0, object.bytes)], |_, _| {
-        calls += 1;
-        Err(Error::interrupted())
-    });
+    let result =
+        repository.read_object_of(None, &object).unwrap().for_each_range(&[(0, object.bytes)], |_, _| {
+            calls += 1;
+            Err(Error::interrupted())
+        });
     assert_eq!(result.unwrap_err().kind(), pgstow_core::ErrorKind::Interrupted);
     assert_eq!(calls, 1);
 }
@@ -262,10 +264,10 @@ fn an_error_of_the_sink_ends_the_reading_at_once() {
 fn memory_does_not_grow_with_the_object() {
     let place = tempdir().unwrap();
     let repository = init(place.path());
-    let mut writer = repository.write_object().unwrap();
+    let mut writer = repository.write_object(None).unwrap();
     let bytes = io::copy(&mut io::repeat(b'a').take(300 << 20), &mut writer).unwrap();
     let object = writer.finish().unwrap().object;
-    assert_eq!(repository.verify_object(&object).unwrap(), bytes);
+    assert_eq!(read_through(&repository, &object).unwrap(), bytes);
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     let peak_kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();

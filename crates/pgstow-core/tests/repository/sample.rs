@@ -11,7 +11,11 @@ use jiff::Timestamp;
 use pgstow_core::Result;
 use pgstow_core::inventory::catalog::{Catalog, Extension};
 use pgstow_core::inventory::{Inventory, Item, ObjectKind};
+use pgstow_core::repository::encryption::{
+    Access, Asking, IdentityFile, KeySource, PrivateKey, Recipients, SecretString,
+};
 use pgstow_core::repository::format::FORMAT_VERSION;
+use pgstow_core::repository::format::encryption::ObjectKey;
 use pgstow_core::repository::format::header::Header;
 use pgstow_core::repository::format::id::{BackupId, EnvironmentName, Label, ObjectId};
 use pgstow_core::repository::format::manifest::*;
@@ -43,6 +47,48 @@ pub(crate) fn open(root: &Path) -> Repository {
     Repository::open(Box::new(LocalStore::new(root))).unwrap()
 }
 
+/// The private key of the encrypted repositories of these tests.
+const IDENTITY: &str = "AGE-SECRET-KEY-1K0UA4UG9T4J8924W2QGLHR5AG0HH36MTZM9GZFU43JKPA9FGDUHQN9UUMA";
+
+/// Whether a repository is encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protection {
+    Plain,
+    Encrypted,
+}
+
+impl Protection {
+    pub(crate) const ALL: [Self; 2] = [Self::Plain, Self::Encrypted];
+
+    pub(crate) fn init(self, root: &Path) -> Repository {
+        let store = Box::new(LocalStore::new(root));
+        Repository::init_with(store, self.access(), time("2026-01-01T00:00:00Z")).unwrap()
+    }
+
+    /// What reading and writing needs.
+    pub(crate) fn access(self) -> Access {
+        if self == Self::Plain {
+            return Access::default();
+        }
+        let key = KnownKey.identities().unwrap().remove(0);
+        let public = PrivateKey::read(&key, |_| Ok(None)).unwrap()[0].public().unwrap();
+        let recipients = Some(Recipients::parse([public.as_str()]).unwrap());
+        Access { recipients, keys: Some(Box::new(KnownKey)), cache: None }
+    }
+}
+
+struct KnownKey;
+
+impl KeySource for KnownKey {
+    fn identities(&self) -> Result<Vec<IdentityFile>> {
+        Ok(vec![IdentityFile::new("the key of the tests", IDENTITY.into())])
+    }
+
+    fn passphrase(&self, _what: &str, _asking: Asking) -> Result<Option<SecretString>> {
+        Ok(None)
+    }
+}
+
 /// So many rows as COPY text, different for each `seed`.
 pub(crate) fn rows(seed: u64, count: u64) -> String {
     (0..count).fold(String::new(), |mut text, number| {
@@ -57,11 +103,20 @@ fn blake3_digits(seed: u64, number: u64) -> String {
 }
 
 pub(crate) fn write_object(repository: &Repository, content: &[u8]) -> Result<Written> {
-    let mut writer = repository.write_object()?;
+    write_object_of(repository, None, content)
+}
+
+fn write_object_of(repository: &Repository, key: Option<&ObjectKey>, content: &[u8]) -> Result<Written> {
+    let mut writer = repository.write_object(key)?;
     writer
         .write_all(content)
         .map_err(|error| pgstow_core::Error::from_io(error, "cannot write an object"))?;
     writer.finish()
+}
+
+/// Reads an object without a key to its end.
+pub(crate) fn read_through(repository: &Repository, object: &Object) -> Result<u64> {
+    repository.read_object_of(None, object)?.read_through()
 }
 
 /// A COPY in binary format: one row with one column of four bytes.
@@ -86,23 +141,30 @@ pub(crate) fn store_backup(
 /// The objects of a backup, and what its manifest needs to know of them.
 #[derive(Clone)]
 pub(crate) struct Stored {
+    key: Option<ObjectKey>,
     objects: Vec<Object>,
     new_bytes: u64,
     cut: u64,
 }
 
+/// One for all backups, so that they share objects.
+fn known_object_key() -> ObjectKey {
+    serde_json::from_value("5a".repeat(32).into()).unwrap()
+}
+
 fn store_objects(repository: &Repository, seed: u64) -> Result<Stored> {
+    let key = repository.is_encrypted().then(known_object_key);
     let bundle = format!("{}{}", rows(seed + 1, 3), rows(seed + 2, 5));
     let contents =
         [rows(0, 60).into_bytes(), rows(seed, 40).into_bytes(), bundle.into_bytes(), BINARY.to_vec()];
     let mut objects = Vec::new();
     let mut new_bytes = 0;
     for content in &contents {
-        let written = write_object(repository, content)?;
+        let written = write_object_of(repository, key.as_ref(), content)?;
         new_bytes += if written.new { written.object.stored_bytes } else { 0 };
         objects.push(written.object);
     }
-    Ok(Stored { objects, new_bytes, cut: u64::try_from(rows(seed + 1, 3).len()).unwrap() })
+    Ok(Stored { key, objects, new_bytes, cut: u64::try_from(rows(seed + 1, 3).len()).unwrap() })
 }
 
 /// Writes the files and commits.
@@ -110,7 +172,10 @@ pub(crate) fn finish(mut draft: BackupDraft<'_>, now: Timestamp, stored: &Stored
     draft.write_file("schema.sql", b"CREATE TABLE public.orders ();\n")?;
     draft.write_catalog(&catalog())?;
     let header = header(draft.id(), now, stored.new_bytes);
-    let manifest = manifest(draft.id(), now, stored.objects.clone(), stored.cut);
+    let manifest = Manifest {
+        object_key: stored.key.clone(),
+        ..manifest(draft.id(), now, stored.objects.clone(), stored.cut)
+    };
     draft.commit(manifest, header, now + jiff::Span::new().seconds(9))
 }
 
@@ -134,6 +199,7 @@ pub(crate) fn begin_with_progress<'r>(
 /// The partial manifest after so many objects.
 pub(crate) fn progress(id: &BackupId, now: Timestamp, stored: &Stored, finished: usize) -> Manifest {
     let mut manifest = manifest(id, now, stored.objects.clone(), stored.cut);
+    manifest.object_key.clone_from(&stored.key);
     manifest.objects.truncate(finished);
     let keep = |chunks: &mut Vec<Chunk>| chunks.retain(|chunk| (chunk.object as usize) < finished);
     for table in &mut manifest.tables {
@@ -185,6 +251,7 @@ pub(crate) fn header(id: &BackupId, now: Timestamp, new_bytes: u64) -> Header {
         stored_bytes: 0,
         new_bytes,
         not_carried: 0,
+        encryption: None,
         manifest_bytes: 0,
         manifest_hash: ObjectId::ZERO,
         checksum: ObjectId::ZERO,
@@ -286,6 +353,8 @@ pub(crate) fn manifest(id: &BackupId, now: Timestamp, objects: Vec<Object>, cut:
             }],
             chunks: vec![chunk(2, 0, cut, 3, (0, None))],
         },
+        encryption: None,
+        object_key: None,
         objects,
         files: Vec::new(),
         not_carried: vec![NotCarried {
@@ -313,10 +382,14 @@ pub(crate) fn receipt(backup: &BackupId, finished_at: Timestamp) -> Receipt {
 
 /// Two backups of `prod`, one of `dev`, and a receipt.
 pub(crate) fn store_all(root: &Path) -> Vec<Header> {
-    let repository = init(root);
+    store_all_in(&init(root))
+}
+
+/// The same in a repository that is there.
+pub(crate) fn store_all_in(repository: &Repository) -> Vec<Header> {
     let store = |name, tag: Option<&str>, at, seed| {
         let tag = tag.map(label);
-        store_backup(&repository, &environment(name), tag.as_ref(), time(at), seed).unwrap()
+        store_backup(repository, &environment(name), tag.as_ref(), time(at), seed).unwrap()
     };
     let headers = vec![
         store("prod", None, "2026-11-20T02:00:00Z", 10),

@@ -142,7 +142,7 @@ fn a_file_that_is_being_written_is_not_mistaken_for_abandoned() {
 #[test]
 #[ignore = "run by what_a_killed_run_left_is_removed_by_the_next_one_and_nothing_else"]
 fn killed_while_writing() {
-    let mut writer = open(&children::folder()).write_object().unwrap();
+    let mut writer = open(&children::folder()).write_object(None).unwrap();
     writer.write_all(rows(1, 10_000).as_bytes()).unwrap();
     let pid = std::process::id().to_string();
     std::process::Command::new("kill").args(["-KILL", &pid]).status().unwrap();

@@ -7,18 +7,27 @@ use std::path::Path;
 use clap::Args;
 use jiff::Timestamp;
 use pgstow_core::repository::Repository;
+use pgstow_core::repository::encryption::{PrivateKey, Recipients, protect};
 use pgstow_core::repository::store::LocalStore;
 use pgstow_core::{Error, Result};
 use serde::Serialize;
 
 use crate::app::App;
-use crate::config::{FILE_NAME, environment_of_variable};
+use crate::config::{FILE_NAME, environment_of_variable, recipients_of};
 use crate::exit::{Exit, Failure};
 use crate::ui::Tone;
 
 /// Arguments of `pgstow init`.
 #[derive(Debug, Args)]
-pub(crate) struct Arguments {}
+pub(crate) struct Arguments {
+    /// Encrypt backups to this public key, or to those in a file; may be given several times
+    #[arg(long, value_name = "KEY")]
+    encrypt_to: Vec<String>,
+
+    /// Encrypt backups with a passphrase: only reading them asks for it
+    #[arg(long, conflicts_with = "encrypt_to")]
+    passphrase: bool,
+}
 
 /// The result in JSON.
 #[derive(Serialize)]
@@ -28,7 +37,7 @@ struct JsonInit<'r> {
     environments: Vec<&'r str>,
 }
 
-pub(super) fn run(app: &App<'_>, _arguments: &Arguments) -> Result<Exit, Failure> {
+pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure> {
     let path = app.config_path();
     if path.exists() {
         return Err(exists(&path).into());
@@ -40,8 +49,9 @@ pub(super) fn run(app: &App<'_>, _arguments: &Arguments) -> Result<Exit, Failure
         .filter_map(|variable| Some((environment_of_variable(variable)?.to_string(), variable)))
         .collect();
     let (directory, setting) = app.new_repository(path.parent().unwrap_or(&path))?;
-    let content = content(&setting, &found);
-    let repository = Repository::open_or_init(Box::new(LocalStore::new(&directory)), Timestamp::now())?;
+    let encryption = NewEncryption::of(app, arguments)?;
+    let content = content(&setting, &encryption.encrypt_to, &found);
+    let repository = encryption.create(app, &directory)?;
     write_new(&path, &content)?;
     let shown = path.display().to_string();
     if app.output.is_json() {
@@ -61,6 +71,51 @@ pub(super) fn run(app: &App<'_>, _arguments: &Arguments) -> Result<Exit, Failure
     Ok(Exit::Done)
 }
 
+/// Whom the new repository is encrypted to, if to anybody.
+struct NewEncryption {
+    /// As the configuration will have it.
+    encrypt_to: Vec<String>,
+    /// A private key protected by a passphrase, and its public key.
+    stored_key: Option<(String, Vec<u8>)>,
+}
+
+impl NewEncryption {
+    fn of(app: &App<'_>, arguments: &Arguments) -> Result<Self> {
+        if !arguments.passphrase {
+            return Ok(Self { encrypt_to: arguments.encrypt_to.clone(), stored_key: None });
+        }
+        let key = PrivateKey::generate();
+        let text = key.to_identity_file(Timestamp::now());
+        let text = text.ok_or_else(|| Error::failed("a new key has no identity file"))?;
+        let public = key.public()?;
+        let protected = protect(&text, app.keys().new_passphrase()?)?;
+        Ok(Self { encrypt_to: vec![public.clone()], stored_key: Some((public, protected)) })
+    }
+
+    /// Opens or creates the repository.
+    fn create(&self, app: &App<'_>, directory: &Path) -> Result<Repository> {
+        let mut access = app.access()?;
+        if !self.encrypt_to.is_empty() {
+            let folder = app.config_path();
+            let folder = folder.parent().unwrap_or(&folder);
+            let keys = self.encrypt_to.iter().map(|entry| recipients_of(entry, folder));
+            let keys = keys.collect::<Result<Vec<_>>>()?.concat();
+            access.recipients = Some(Recipients::parse(keys.iter().map(String::as_str))?);
+        }
+        let store = Box::new(LocalStore::new(directory));
+        let Some((public, protected)) = &self.stored_key else {
+            let repository = Repository::open_or_init_with(store, access, Timestamp::now())?;
+            // One that was there may not be encrypted.
+            repository.encrypts_to()?;
+            return Ok(repository);
+        };
+        // The passphrase is that of a new repository: one that is there has keys of its own.
+        let repository = Repository::init_with(store, access, Timestamp::now())?;
+        repository.store_key(public, protected)?;
+        Ok(repository)
+    }
+}
+
 fn next_steps(found: &[(String, &str)]) -> Vec<(&'static str, String)> {
     let Some((name, _)) = found.first() else {
         return vec![
@@ -77,13 +132,16 @@ fn next_steps(found: &[(String, &str)]) -> Vec<(&'static str, String)> {
 }
 
 /// The file: what is known filled in, the rest as comments. Refers to variables, holds no secrets.
-fn content(repository: &str, environments: &[(String, &str)]) -> String {
+fn content(repository: &str, encrypt_to: &[String], environments: &[(String, &str)]) -> String {
     let mut content = format!(
         "# pgstow: what to back up, and where to. docs/cli.md describes every key.\n\
          # ${{NAME}} refers to a variable of the environment or of .env beside this file.\n\n\
          [repository]\nurl = {}\n",
         toml::Value::from(repository),
     );
+    if !encrypt_to.is_empty() {
+        content.push_str(&format!("encrypt_to = {}\n", toml::Value::from(encrypt_to.to_vec())));
+    }
     for (name, variable) in environments {
         // A production database is asked about by name before anything in it is replaced.
         let protected = if name.starts_with("prod") { "protected = true\n" } else { "" };
@@ -144,7 +202,7 @@ mod tests {
     #[test]
     fn what_init_writes_refers_to_variables_and_reads_back() {
         let environments = [("prod".to_owned(), "DATABASE_URL_PROD"), ("a.b".to_owned(), "DATABASE_URL_A.B")];
-        let content = content("backups", &environments);
+        let content = content("backups", &[], &environments);
         let table: toml::Table = content.parse().unwrap();
         assert_eq!(table["repository"]["url"].as_str(), Some("backups"));
         assert_eq!(table["env"]["prod"]["url"].as_str(), Some("${DATABASE_URL_PROD}"));

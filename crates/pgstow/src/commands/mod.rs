@@ -4,6 +4,7 @@ mod backup;
 mod check;
 mod demo;
 mod init;
+mod key;
 mod list;
 mod restore;
 mod show;
@@ -34,6 +35,8 @@ pub(crate) enum Command {
     Verify(verify::Arguments),
     /// Restore a backup into a database
     Restore(restore::Arguments),
+    /// Make keys for an encrypted repository
+    Key(key::Arguments),
     /// Try backup and restore on a throw-away server with sample data
     Demo(demo::Arguments),
 }
@@ -59,6 +62,7 @@ fn dispatch(app: &App<'_>, command: Command) -> Result<Exit, Failure> {
         Command::Show(arguments) => show::run(app, &arguments),
         Command::Verify(arguments) => verify::run(app, &arguments),
         Command::Restore(arguments) => restore::run(app, &arguments),
+        Command::Key(arguments) => key::run(app, &arguments),
         Command::Demo(arguments) => demo::run(app, &arguments),
     }
 }

@@ -55,7 +55,7 @@ pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure>
     let repository = app.repository()?;
     let header = repository.resolve(&arguments.backup)?;
     let manifest = repository.manifest(&header)?;
-    let Receipts { receipts, damaged } = repository.receipts(&header.id)?;
+    let Receipts { receipts, damaged, .. } = repository.receipts(&header.id)?;
     for (name, found) in &damaged {
         app.output.warn(&format!("receipt {name} cannot be read: {found}"));
     }

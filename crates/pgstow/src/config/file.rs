@@ -31,6 +31,16 @@ pub(crate) struct ConfigFile {
 pub(crate) struct RepositorySection {
     /// A directory, relative to the file.
     pub(crate) url: Option<String>,
+    /// Public keys that new backups are encrypted to, or files of them.
+    pub(crate) encrypt_to: Option<Vec<String>>,
+    /// A file with the private key, relative to this file.
+    pub(crate) identity_file: Option<String>,
+    /// A shell command that prints the private key.
+    pub(crate) identity_command: Option<String>,
+    /// A file that holds the private key's passphrase and nothing else, relative to this file.
+    pub(crate) passphrase_file: Option<String>,
+    /// A shell command that prints the private key's passphrase.
+    pub(crate) passphrase_command: Option<String>,
 }
 
 /// `[env.NAME]`.
@@ -97,7 +107,17 @@ struct Keys {
 }
 
 const TOP: Keys = Keys { known: &["default_env", "repository", "env"], later: &["schedule", "notify"] };
-const REPOSITORY: Keys = Keys { known: &["url"], later: &["encrypt_to"] };
+const REPOSITORY: Keys = Keys {
+    known: &[
+        "url",
+        "encrypt_to",
+        "identity_file",
+        "identity_command",
+        "passphrase_file",
+        "passphrase_command",
+    ],
+    later: &[],
+};
 const ENVIRONMENT: Keys = Keys {
     known: &[
         "url",
@@ -253,9 +273,7 @@ mod tests {
 
     #[test]
     fn keys_of_features_to_come_are_refused_as_such() {
-        for text in
-            ["[repository]\nencrypt_to = []", "[env.a.retention]\nkeep_last = 5", "[env.a]\ngrant_to = []"]
-        {
+        for text in ["[env.a.retention]\nkeep_last = 5", "[env.a]\ngrant_to = []"] {
             let (message, _) = refused(text);
             assert!(message.contains("is not supported by this version"), "{message}");
         }

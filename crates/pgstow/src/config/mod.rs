@@ -4,6 +4,7 @@
 //! Parent folders are not searched: a backup tool must not pick up a stranger's file.
 
 mod dotenv;
+mod encryption;
 mod env_file;
 mod environment;
 mod file;
@@ -14,11 +15,15 @@ mod variables;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub(crate) use encryption::{ConfiguredKeys, identity_file, recipients_of};
 pub(crate) use environment::{Environment, parse_duration};
+use pgstow_core::interrupt::Interrupt;
+use pgstow_core::repository::encryption::Recipients;
 use pgstow_core::repository::format::id::EnvironmentName;
 use pgstow_core::{Error, ErrorKind, Result};
 pub(crate) use variables::{Variables, is_variable_name};
 
+use self::encryption::EncryptionKeys;
 use crate::process::Process;
 
 /// Name of the configuration file.
@@ -32,6 +37,7 @@ pub(crate) struct Config {
     pub(crate) variables: Variables,
     folder: PathBuf,
     repository: Option<String>,
+    encryption: EncryptionKeys,
     default_env: Option<String>,
     environments: BTreeMap<String, Environment>,
 }
@@ -54,6 +60,7 @@ impl Config {
         let folder = if explicit.is_some() { path.parent().unwrap_or(folder) } else { folder };
         let variables = Variables::load(process, folder)?;
         let section = text.as_deref().map(|text| file::parse(text, &name)).transpose()?.unwrap_or_default();
+        let encryption = EncryptionKeys::of(&section.repository);
         let mut environments = BTreeMap::new();
         for (name, section) in section.env {
             let checked = environment_name(&name)?;
@@ -66,6 +73,7 @@ impl Config {
             variables,
             folder: folder.to_owned(),
             repository: section.repository.url,
+            encryption,
             default_env: section.default_env,
             environments,
         };
@@ -129,6 +137,31 @@ impl Config {
         }
         let names: Vec<&str> = self.environments.keys().map(String::as_str).collect();
         format!("the environments are {}", names.join(", "))
+    }
+
+    /// Whom new backups are encrypted to; `None` without `encrypt_to`.
+    ///
+    /// # Errors
+    /// Usage: what is no public key.
+    pub(crate) fn recipients(&self) -> Result<Option<Recipients>> {
+        self.encryption.recipients(&self.variables, &self.folder)
+    }
+
+    /// Where private keys and passphrases come from. `identity` is `--identity`.
+    pub(crate) fn keys(
+        &self,
+        identity: Option<PathBuf>,
+        interrupt: &Interrupt,
+        interactive: bool,
+    ) -> ConfiguredKeys {
+        ConfiguredKeys {
+            keys: self.encryption.clone(),
+            variables: self.variables.clone(),
+            folder: self.folder.clone(),
+            identity,
+            interrupt: interrupt.clone(),
+            interactive,
+        }
     }
 
     /// The directory of the repository. `given` is `--repository`, relative to the current folder.

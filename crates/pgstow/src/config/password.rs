@@ -24,8 +24,8 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// How long an ended command's complaint is waited for; something it left behind may hold the pipe.
 const COMPLAINT_PATIENCE: Duration = Duration::from_millis(500);
-/// No password is longer.
-const PASSWORD_LIMIT_BYTES: u64 = 64 * 1024;
+/// No password or key is longer.
+const OUTPUT_LIMIT_BYTES: u64 = 64 * 1024;
 /// How much of its complaint is shown.
 const COMPLAINT_LIMIT_BYTES: u64 = 2000;
 
@@ -59,6 +59,36 @@ pub(super) fn from_command(
     variables: &Variables,
     interrupt: &Interrupt,
 ) -> Result<Secret> {
+    password_in(run(command, folder, variables, Wanted::FirstLine, interrupt)?)
+}
+
+/// All that a shell command prints, which runs as for [`from_command`].
+///
+/// # Errors
+/// As there.
+pub(super) fn output_of_command(
+    command: &str,
+    folder: &Path,
+    variables: &Variables,
+    interrupt: &Interrupt,
+) -> Result<Vec<u8>> {
+    run(command, folder, variables, Wanted::Everything, interrupt)
+}
+
+/// What of a command's output is wanted.
+#[derive(Clone, Copy)]
+enum Wanted {
+    FirstLine,
+    Everything,
+}
+
+fn run(
+    command: &str,
+    folder: &Path,
+    variables: &Variables,
+    wanted: Wanted,
+    interrupt: &Interrupt,
+) -> Result<Vec<u8>> {
     interrupt.check()?;
     let mut shell = Command::new("sh");
     shell.args(["-c", command]).envs(variables.values()).process_group(0);
@@ -67,32 +97,38 @@ pub(super) fn from_command(
     }
     shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = shell.spawn().map_err(|error| Error::failed("cannot start sh").source(error))?;
-    Run::begin(child, interrupt).finish(interrupt)
+    Run::begin(child, wanted, interrupt).finish(interrupt)
 }
 
 struct Run {
     child: Arc<Mutex<Child>>,
     deadline: Instant,
-    line: Receiver<std::io::Result<Vec<u8>>>,
+    output: Receiver<std::io::Result<Vec<u8>>>,
     complaint: Receiver<Vec<u8>>,
     _registration: pgstow_core::interrupt::Registration,
 }
 
 impl Run {
-    fn begin(mut child: Child, interrupt: &Interrupt) -> Self {
-        let (line_sender, line) = channel();
+    fn begin(mut child: Child, wanted: Wanted, interrupt: &Interrupt) -> Self {
+        let (output_sender, output_receiver) = channel();
         let (complaint_sender, complaint) = channel();
         let (output, errors) = (child.stdout.take(), child.stderr.take());
         // The threads end with the pipes; nobody waits for them.
-        std::thread::spawn(move || send_first_line(output, &line_sender));
+        std::thread::spawn(move || send_output(output, wanted, &output_sender));
         std::thread::spawn(move || send_complaint(errors, &complaint_sender));
         let child = Arc::new(Mutex::new(child));
         let to_end = Arc::clone(&child);
         let registration = interrupt.register(move || end_group(&to_end));
-        Self { child, deadline: Instant::now() + COMMAND_LIMIT, line, complaint, _registration: registration }
+        Self {
+            child,
+            deadline: Instant::now() + COMMAND_LIMIT,
+            output: output_receiver,
+            complaint,
+            _registration: registration,
+        }
     }
 
-    fn finish(self, interrupt: &Interrupt) -> Result<Secret> {
+    fn finish(self, interrupt: &Interrupt) -> Result<Vec<u8>> {
         let status = match self.wait(interrupt) {
             Ok(status) => status,
             Err(error) => {
@@ -108,12 +144,12 @@ impl Run {
             let error = Error::failed(format!("the command failed ({status})"));
             return Err(if complaint.is_empty() { error } else { error.why(complaint) });
         }
-        let line = self.line.recv_timeout(self.deadline.saturating_duration_since(Instant::now()));
-        let line = line.map_err(|_| {
+        let output = self.output.recv_timeout(self.deadline.saturating_duration_since(Instant::now()));
+        let output = output.map_err(|_| {
             end_group(&self.child);
             too_slow()
         })?;
-        password_in(line.map_err(|error| Error::failed("its output cannot be read").source(error))?)
+        output.map_err(|error| Error::failed("its output cannot be read").source(error))
     }
 
     fn wait(&self, interrupt: &Interrupt) -> Result<ExitStatus> {
@@ -146,13 +182,17 @@ fn end_group(child: &Mutex<Child>) {
     }
 }
 
-fn send_first_line(output: Option<impl Read>, sender: &Sender<std::io::Result<Vec<u8>>>) {
+fn send_output(output: Option<impl Read>, wanted: Wanted, sender: &Sender<std::io::Result<Vec<u8>>>) {
     let Some(output) = output else { return };
     let mut output = BufReader::new(output);
-    let mut line = Vec::new();
-    let read = output.by_ref().take(PASSWORD_LIMIT_BYTES).read_until(b'\n', &mut line);
+    let mut content = Vec::new();
+    let mut bounded = output.by_ref().take(OUTPUT_LIMIT_BYTES);
+    let read = match wanted {
+        Wanted::FirstLine => bounded.read_until(b'\n', &mut content),
+        Wanted::Everything => bounded.read_to_end(&mut content),
+    };
     // Nobody listens any more when the command failed.
-    let _ = sender.send(read.map(|_| line));
+    let _ = sender.send(read.map(|_| content));
     // The rest is taken too: a command that cannot write would fail.
     let _ = std::io::copy(&mut output, &mut std::io::sink());
 }

@@ -150,7 +150,7 @@ impl Shared<'_> {
     fn is_stored(&self, object: &Object) -> bool {
         let known = self.stored.lock().unwrap_or_else(PoisonError::into_inner).get(&object.id).copied();
         known.unwrap_or_else(|| {
-            let stored = self.repository.check_object(object).is_ok();
+            let stored = self.repository.check_object_of(self.object_key, object).is_ok();
             self.stored.lock().unwrap_or_else(PoisonError::into_inner).insert(object.id, stored);
             stored
         })

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::error::Result;
+use super::doubt::Doubt;
+use crate::error::{ErrorKind, Result};
 use crate::inventory::ObjectKind;
 use crate::repository::Repository;
+use crate::repository::format::encryption::{EncryptedTo, ObjectKey};
 use crate::repository::format::header::Header;
 use crate::repository::format::id::EnvironmentName;
 use crate::repository::format::manifest::{Manifest, Sections};
@@ -20,6 +22,11 @@ pub(in crate::backup) struct Bases {
     pub(in crate::backup) rows: Vec<Arc<Manifest>>,
     /// The newest that says what its definitions rest on.
     pub(in crate::backup) definitions: Option<DefinitionsBase>,
+    /// The key of objects' ids that all of them have and the new backup goes on with; a new one where
+    /// there is none. `None` without encryption.
+    pub(in crate::backup) object_key: Option<ObjectKey>,
+    /// Why earlier backups are not among them, where encryption is the reason.
+    pub(in crate::backup) closed: Option<Doubt>,
 }
 
 /// A backup whose definitions may be taken over.
@@ -44,18 +51,28 @@ impl Bases {
         sections: Sections,
     ) -> Result<Self> {
         let mut bases = Self::default();
+        let recipients = repository.encrypts_to()?;
         let listing = repository.list()?;
         let newest_first = listing.backups.iter().rev();
         for header in newest_first.filter(|header| header.environment == *environment) {
             if bases.has_whole() && bases.definitions.is_some() {
                 break;
             }
-            bases.look_at(repository, header, sections);
+            bases.look_at(repository, header, sections, recipients.as_ref());
         }
         let finished_at = bases.rows.first().map(|manifest| manifest.snapshot.taken_at);
         let newer = |manifest: &Manifest| Some(manifest.snapshot.taken_at) > finished_at;
-        let unfinished = repository.unfinished(environment)?.into_iter().filter(newer);
-        bases.rows.splice(0..0, unfinished.take(UNFINISHED).map(Arc::new));
+        let mut unfinished: Vec<Manifest> = repository.unfinished(environment)?;
+        unfinished.retain(|manifest| newer(manifest) && manifest.encryption == recipients);
+        // All of one backup's objects have one key.
+        if bases.object_key.is_none() {
+            bases.object_key = unfinished.first().and_then(|manifest| manifest.object_key.clone());
+        }
+        unfinished.retain(|manifest| manifest.object_key == bases.object_key);
+        bases.rows.splice(0..0, unfinished.into_iter().take(UNFINISHED).map(Arc::new));
+        if bases.object_key.is_none() {
+            bases.object_key = repository.new_object_key()?;
+        }
         Ok(bases)
     }
 
@@ -63,13 +80,41 @@ impl Bases {
         self.rows.iter().any(|manifest| manifest.selection.is_unlimited())
     }
 
-    fn look_at(&mut self, repository: &Repository, header: &Header, sections: Sections) {
+    /// Whether what it holds can be part of the new backup.
+    fn has_key_of(&self, manifest: &Manifest) -> bool {
+        self.object_key.is_none() || self.object_key == manifest.object_key
+    }
+
+    fn look_at(
+        &mut self,
+        repository: &Repository,
+        header: &Header,
+        sections: Sections,
+        recipients: Option<&EncryptedTo>,
+    ) {
         let for_rows = header.sections != Sections::SchemaOnly && !self.has_whole();
         let for_definitions = header.sections == sections && self.definitions.is_none();
         if !for_rows && !for_definitions {
             return;
         }
-        let Ok(manifest) = repository.manifest(header).map(Arc::new) else { return };
+        // Whoever was removed from the public keys must not be able to read the new backup.
+        if header.encryption.as_ref() != recipients {
+            self.closed.get_or_insert(Doubt::Recipients);
+            return;
+        }
+        let manifest = match repository.manifest_of_base(header) {
+            Ok(manifest) => Arc::new(manifest),
+            Err(error) => {
+                if error.kind() == ErrorKind::Key {
+                    self.closed.get_or_insert(Doubt::NoCopy);
+                }
+                return;
+            }
+        };
+        if !self.has_key_of(&manifest) {
+            return;
+        }
+        self.object_key.clone_from(&manifest.object_key);
         if for_rows && (self.rows.is_empty() || manifest.selection.is_unlimited()) {
             self.rows.push(Arc::clone(&manifest));
         }

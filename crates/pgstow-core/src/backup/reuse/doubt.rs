@@ -8,6 +8,10 @@ pub(in crate::backup) enum Doubt {
     /// There is no earlier backup.
     #[default]
     NoBase,
+    /// The manifests of earlier backups are encrypted, and neither a copy nor a key is here.
+    NoCopy,
+    /// Earlier backups are encrypted to other public keys.
+    Recipients,
     /// A full backup was asked for.
     Asked,
     /// Everything was last read too long ago.
@@ -49,7 +53,10 @@ pub(in crate::backup) enum Doubt {
 impl Doubt {
     /// Whether it concerns the whole backup rather than some of its chunks.
     pub(super) fn is_general(&self) -> bool {
-        matches!(self, Self::NoBase | Self::Asked | Self::Due | Self::History(_))
+        matches!(
+            self,
+            Self::NoBase | Self::NoCopy | Self::Recipients | Self::Asked | Self::Due | Self::History(_)
+        )
     }
 
     /// Whether its text is a whole sentence (`12 chunks were read because …`) rather than the end of one
@@ -64,6 +71,11 @@ impl fmt::Display for Doubt {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoBase => formatter.write_str("there is no earlier backup to compare with"),
+            Self::NoCopy => formatter
+                .write_str("no copy of the last manifest is on this host, and no key to read it is at hand"),
+            Self::Recipients => {
+                formatter.write_str("earlier backups are encrypted to other public keys (encrypt_to changed)")
+            }
             Self::Asked => formatter.write_str("a full backup was asked for"),
             Self::Due => formatter.write_str("all is read anew from time to time (full_every)"),
             Self::History(why) => formatter.write_str(why),
@@ -103,6 +115,8 @@ mod tests {
         let table = || "public.orders".to_owned();
         let mut all = vec![
             Doubt::NoBase,
+            Doubt::NoCopy,
+            Doubt::Recipients,
             Doubt::Asked,
             Doubt::Due,
             Doubt::NewTable,
@@ -130,6 +144,8 @@ mod tests {
         // A kind that is added here has to be added above.
         let is_listed = |doubt: &Doubt| match doubt {
             Doubt::NoBase
+            | Doubt::NoCopy
+            | Doubt::Recipients
             | Doubt::Asked
             | Doubt::Due
             | Doubt::History(_)

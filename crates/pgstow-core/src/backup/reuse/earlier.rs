@@ -76,8 +76,13 @@ struct Base {
 
 impl Judged {
     /// `manifests`: newest snapshot first.
-    pub(in crate::backup) fn new(manifests: Vec<Arc<Manifest>>, present: &Present<'_>) -> Self {
-        let doubt = present.full.then_some(Doubt::Asked);
+    /// `closed`: why earlier backups are not among them.
+    pub(in crate::backup) fn new(
+        manifests: Vec<Arc<Manifest>>,
+        present: &Present<'_>,
+        closed: Option<Doubt>,
+    ) -> Self {
+        let doubt = present.full.then_some(Doubt::Asked).or(closed);
         let bases = manifests.into_iter().map(|manifest| Base::new(manifest, present)).collect();
         Self { bases, doubt }
     }

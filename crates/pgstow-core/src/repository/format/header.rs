@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::encryption::EncryptedTo;
 use super::id::{BackupId, EnvironmentName, Label, ObjectId};
 use super::manifest::Sections;
 use super::{FormatError, sealed};
@@ -51,9 +52,12 @@ pub struct Header {
     pub new_bytes: u64,
     /// How many things exist at the source and are not carried although nobody asked for that.
     pub not_carried: usize,
-    /// Length of `manifest.json.zst`.
+    /// Whom the backup is encrypted to, in an encrypted repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<EncryptedTo>,
+    /// Length of the manifest's file.
     pub manifest_bytes: u64,
-    /// BLAKE3 of `manifest.json.zst`.
+    /// BLAKE3 of the manifest's file.
     pub manifest_hash: ObjectId,
     /// BLAKE3 of the file's bytes with these 64 digits replaced by zeros (`docs/format.md`,
     /// "Sealed files"). The last field, always.

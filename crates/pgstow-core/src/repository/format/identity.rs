@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::encryption::{Encryption, Method};
 use super::{FORMAT_VERSION, FormatError, sealed};
 
 /// `pgstow.json`, its checksum excepted.
@@ -15,16 +16,20 @@ pub(crate) struct Identity {
     pub(crate) created_at: jiff::Timestamp,
     /// What created it, such as `pgstow 0.1.0`.
     pub(crate) written_by: String,
+    /// Whether its backups are encrypted; decided when it is created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) encryption: Option<Encryption>,
 }
 
 impl Identity {
     /// A new repository's, with `random` as its id.
-    pub(crate) fn new(random: [u8; 16], now: jiff::Timestamp) -> Self {
+    pub(crate) fn new(random: [u8; 16], encrypted: bool, now: jiff::Timestamp) -> Self {
         Self {
             format_version: FORMAT_VERSION,
             repository: format!("{:032x}", u128::from_be_bytes(random)),
             created_at: now,
             written_by: format!("pgstow {}", env!("CARGO_PKG_VERSION")),
+            encryption: encrypted.then_some(Encryption { method: Method::Age }),
         }
     }
 
@@ -61,7 +66,7 @@ mod tests {
 
     #[test]
     fn a_repository_id_keeps_its_leading_zeros_and_nothing_else_is_one() {
-        let identity = Identity::new([0; 16], jiff::Timestamp::UNIX_EPOCH);
+        let identity = Identity::new([0; 16], true, jiff::Timestamp::UNIX_EPOCH);
         assert_eq!(identity.repository, "0".repeat(32));
         assert_eq!(Identity::from_file(&identity.to_file()), Ok(identity.clone()));
         for wrong in ["", "0", "../../../../../../etc/passwd/xxx", "ABCDEF00000000000000000000000000"] {

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::encryption::{EncryptedTo, ObjectKey};
 use super::id::{BackupId, ObjectId, ObjectName};
 use super::layout::FILE_LIMIT_BYTES;
 use super::proof::{Proof, TableProof};
@@ -31,6 +32,13 @@ pub struct Manifest {
     pub materialized_views: Vec<MaterializedView>,
     /// Large objects.
     pub large_objects: LargeObjects,
+    /// Whom the backup is encrypted to, in an encrypted repository; as in the header, which anybody
+    /// could have changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<EncryptedTo>,
+    /// The key of the objects' ids, in an encrypted repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object_key: Option<ObjectKey>,
     /// Objects that this backup uses; chunks refer to them by index.
     pub objects: Vec<Object>,
     /// Files of the backup's folder, the header and this manifest excepted.
@@ -271,7 +279,7 @@ pub struct LargeObject {
 /// An object this backup uses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Object {
-    /// BLAKE3 of the uncompressed content.
+    /// BLAKE3 of the uncompressed content, with the manifest's key if it has one.
     pub id: ObjectId,
     /// Which copy of the content its file is ([`ObjectName`]).
     #[serde(default, skip_serializing_if = "is_first")]
@@ -285,11 +293,11 @@ pub struct Object {
 /// A file of the backup's folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct File {
-    /// File name within the folder, such as `schema.dump`.
+    /// Name as stored, such as `schema.dump` or `schema.dump.age`.
     pub name: String,
-    /// Length.
+    /// Length as stored.
     pub bytes: u64,
-    /// BLAKE3 of the file, 64 hex digits.
+    /// BLAKE3 of the file as stored, 64 hex digits.
     pub hash: ObjectId,
 }
 

@@ -1,6 +1,7 @@
 //! The repository's files as bytes and types, version 1 (`docs/format.md`). Pure: no I/O.
 
 pub(crate) mod compressed;
+pub mod encryption;
 pub mod header;
 pub mod id;
 pub(crate) mod identity;

@@ -3,9 +3,12 @@
 //! zstd frames of 1 MiB of content when written; any frames when read. The id is of the
 //! uncompressed content, so it proves what a reader gets, whatever the compression.
 
+mod files;
 mod reader;
+mod sink;
 mod writer;
 
+pub(super) use files::ObjectFiles;
 pub use reader::ObjectReader;
 pub use writer::{ObjectWriter, Written};
 

@@ -6,9 +6,7 @@ use super::{PIECE_BYTES, store_failure};
 use crate::error::{Error, Result};
 use crate::repository::format::compressed::WINDOW_LOG_LIMIT;
 use crate::repository::format::id::ObjectId;
-use crate::repository::format::layout;
 use crate::repository::format::manifest::Object;
-use crate::repository::store::Store;
 
 type Decoder = zstd::stream::read::Decoder<'static, BufReader<Box<dyn Read + Send>>>;
 
@@ -37,17 +35,27 @@ enum State {
 }
 
 impl ObjectReader {
-    pub(in crate::repository) fn new(store: &dyn Store, object: &Object) -> Result<Self> {
-        let relative = layout::object(&object.name());
-        let path = format!("{}/{relative}", store.location());
-        let failed = |error| store_failure(error, || format!("cannot read {path}"));
-        let mut file = BufReader::with_capacity(PIECE_BYTES, store.read(&relative)?);
-        if file.fill_buf().map_err(failed)?.is_empty() {
+    /// `content` is what the file holds, decrypted; `hasher` makes its id.
+    pub(super) fn new(
+        path: String,
+        content: Box<dyn Read + Send>,
+        object: &Object,
+        hasher: blake3::Hasher,
+    ) -> Result<Self> {
+        let failed = |error: io::Error| store_failure(error, || format!("cannot read {path}"));
+        let mut file = BufReader::with_capacity(PIECE_BYTES, content);
+        let begins = file.fill_buf().map_err(|error| match error.kind() {
+            // Of what was to be decrypted.
+            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof if error.raw_os_error().is_none() => {
+                damage(&path, &format!("it does not decrypt: {error}"))
+            }
+            _ => failed(error),
+        })?;
+        if begins.is_empty() {
             return Err(damage(&path, "the file is empty"));
         }
         let mut decoder = Decoder::with_buffer(file).map_err(failed)?;
         decoder.window_log_max(WINDOW_LOG_LIMIT).map_err(failed)?;
-        let hasher = blake3::Hasher::new();
         Ok(Self { object: object.clone(), path, decoder, hasher, bytes: 0, state: State::Reading })
     }
 

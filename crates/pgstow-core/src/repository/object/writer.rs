@@ -1,35 +1,37 @@
 //! Writing an object: hash and compress what comes in, store it under its id.
 
 use std::io::{self, Write};
-use std::sync::Arc;
 
-use super::{ObjectReader, store_failure};
+use super::files::ObjectFiles;
+use super::sink::Sink;
+use super::store_failure;
 use crate::error::{Error, Result};
+use crate::repository::format::encryption::{ObjectKey, object_hasher};
 use crate::repository::format::id::ObjectId;
-use crate::repository::format::layout;
 use crate::repository::format::manifest::Object;
-use crate::repository::store::{PendingFile, Store};
 
 /// Content of a full frame. Each is compressed in one go: a stream's buffer wraps around, and the
 /// compressor is a sixth slower where what it looks back at lies in two places. Smaller frames forget
 /// more; larger ones leave the processor's cache.
 const FRAME_BYTES: usize = 1 << 20;
 
-/// Writes one object: hashes and compresses what is written, stores it on `finish`.
+/// Writes one object: hashes, compresses and, in an encrypted repository, encrypts what is written,
+/// stores it on `finish`.
 ///
 /// Memory is constant (about 3 MiB at level 1): content is gathered to frames of 1 MiB. Errors of
 /// `write` carry an [`Error`]: take it out with [`Error::from_io`]. Dropping it leaves nothing
 /// behind.
 pub struct ObjectWriter {
-    store: Arc<dyn Store>,
-    file: Box<dyn PendingFile>,
+    files: ObjectFiles,
+    key: Option<ObjectKey>,
+    sink: Sink,
     compressor: zstd::bulk::Compressor<'static>,
     hasher: blake3::Hasher,
     gathered: Vec<u8>,
     /// A compressed frame.
     frame: Vec<u8>,
     bytes: u64,
-    stored_bytes: u64,
+    compressed_bytes: u64,
 }
 
 /// What finishing an object gave.
@@ -46,19 +48,20 @@ fn length(bytes: usize) -> u64 {
 }
 
 impl ObjectWriter {
-    pub(in crate::repository) fn new(store: Arc<dyn Store>, level: i32) -> Result<Self> {
-        let file = store.create()?;
+    pub(in crate::repository) fn new(files: ObjectFiles, key: Option<ObjectKey>, level: i32) -> Result<Self> {
+        let sink = files.create()?;
         let compressor = zstd::bulk::Compressor::new(level)
             .map_err(|error| Error::failed("cannot set up compression").source(error))?;
         Ok(Self {
-            store,
-            file,
+            files,
+            sink,
             compressor,
-            hasher: blake3::Hasher::new(),
+            hasher: object_hasher(key.as_ref()),
+            key,
             gathered: Vec::with_capacity(FRAME_BYTES),
             frame: Vec::with_capacity(zstd::zstd_safe::compress_bound(FRAME_BYTES)),
             bytes: 0,
-            stored_bytes: 0,
+            compressed_bytes: 0,
         })
     }
 
@@ -73,18 +76,19 @@ impl ObjectWriter {
     /// The store's; nothing is left behind then. An object of that id that is stored already and
     /// damaged, named: it is left as it is.
     pub fn finish(mut self) -> Result<Written> {
-        let location = self.store.location();
+        let location = self.files.location();
         let failed = |error| store_failure(error, || format!("cannot write an object into {location}"));
         // Without content there is a frame too: an empty file would be damage.
         if !self.gathered.is_empty() || self.bytes == 0 {
             self.write_frame().map_err(failed)?;
         }
         let id = ObjectId(self.hasher.finalize().into());
-        let written = Object { id, copy: 0, bytes: self.bytes, stored_bytes: self.stored_bytes };
-        if self.file.commit(&layout::object(&written.name()))? {
+        let (file, stored_bytes) = self.sink.finish().map_err(failed)?;
+        let written = Object { id, copy: 0, bytes: self.bytes, stored_bytes };
+        if file.commit(&self.files.path(&written))? {
             return Ok(Written { object: written, new: true });
         }
-        let object = check_existing(&self.store, written)?;
+        let object = self.files.check_existing(written, self.compressed_bytes, self.key.as_ref())?;
         Ok(Written { object, new: false })
     }
 
@@ -93,28 +97,11 @@ impl ObjectWriter {
         self.hasher.update(&self.gathered);
         self.frame.clear();
         self.compressor.compress_to_buffer(&self.gathered, &mut self.frame)?;
-        self.file.write_all(&self.frame)?;
-        self.stored_bytes += length(self.frame.len());
+        self.sink.write_all(&self.frame)?;
+        self.compressed_bytes += length(self.frame.len());
         self.gathered.clear();
         Ok(())
     }
-}
-
-/// Makes sure that a stored object of the same id can stand for `written`, and returns it with
-/// its own stored size.
-///
-/// The same content compresses to the same size unless level or library differ. So an equal size
-/// is taken for whole, as files appear whole or not at all; any other size is read through.
-fn check_existing(store: &Arc<dyn Store>, written: Object) -> Result<Object> {
-    let path = layout::object(&written.name());
-    let stored_bytes = store
-        .size(&path)?
-        .ok_or_else(|| Error::failed(format!("{}/{path} vanished while it was used", store.location())))?;
-    let object = Object { stored_bytes, ..written };
-    if stored_bytes != written.stored_bytes {
-        ObjectReader::new(store.as_ref(), &object)?.read_through()?;
-    }
-    Ok(object)
 }
 
 impl Write for ObjectWriter {
@@ -124,7 +111,7 @@ impl Write for ObjectWriter {
         self.gathered.extend_from_slice(taken);
         if self.gathered.len() == FRAME_BYTES {
             self.write_frame().map_err(|error| {
-                let location = || format!("cannot write an object into {}", self.store.location());
+                let location = || format!("cannot write an object into {}", self.files.location());
                 io::Error::from(store_failure(error, location))
             })?;
         }

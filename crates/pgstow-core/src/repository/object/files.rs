@@ -1,0 +1,127 @@
+//! The files of objects: their paths, opening them, and whether one that is there can be used.
+
+use std::io::{BufReader, Read};
+use std::sync::Arc;
+
+use super::sink::{Counted, Sink};
+use super::{ObjectReader, PIECE_BYTES, store_failure};
+use crate::error::{Error, ErrorKind, Result};
+use crate::repository::encryption::{Asking, Cipher, ContentLength, Place};
+use crate::repository::format::encryption::{ObjectKey, object_hasher};
+use crate::repository::format::layout;
+use crate::repository::format::manifest::Object;
+use crate::repository::store::Store;
+
+/// The files of a repository's objects, encrypted or not.
+#[derive(Clone)]
+pub(in crate::repository) struct ObjectFiles {
+    store: Arc<dyn Store>,
+    cipher: Option<Arc<Cipher>>,
+}
+
+impl ObjectFiles {
+    pub(in crate::repository) fn new(store: Arc<dyn Store>, cipher: Option<Arc<Cipher>>) -> Self {
+        Self { store, cipher }
+    }
+
+    pub(super) fn location(&self) -> String {
+        self.store.location()
+    }
+
+    /// Where an object lies.
+    pub(in crate::repository) fn path(&self, object: &Object) -> String {
+        layout::object(&object.name(), self.cipher.is_some())
+    }
+
+    /// Begins a file.
+    pub(super) fn create(&self) -> Result<Sink> {
+        let Some(cipher) = &self.cipher else { return Ok(Sink::Plain(Counted::new(self.store.create()?))) };
+        let encryptor = cipher.recipients()?.encryptor()?;
+        let file = Counted::new(self.store.create()?);
+        let failed =
+            |error| store_failure(error, || format!("cannot write an object into {}", self.location()));
+        Ok(Sink::Encrypted(Box::new(encryptor.wrap_output(file).map_err(failed)?)))
+    }
+
+    /// Begins to read an object whose id has this key, or none.
+    pub(in crate::repository) fn read(
+        &self,
+        object: &Object,
+        key: Option<&ObjectKey>,
+    ) -> Result<ObjectReader> {
+        let path = self.path(object);
+        let shown = format!("{}/{path}", self.location());
+        let file = self.store.read(&path)?;
+        let content: Box<dyn Read + Send> = match &self.cipher {
+            None => file,
+            Some(cipher) => {
+                let place = Place { path: &shown, to: None, proven: true, limit_bytes: u64::MAX };
+                let file = BufReader::with_capacity(PIECE_BYTES, file);
+                Box::new(cipher.open(self.store.as_ref(), file, &place, Asking::Allowed)?)
+            }
+        };
+        ObjectReader::new(shown, content, object, object_hasher(key))
+    }
+
+    /// Makes sure that an object of `bytes` stored bytes is there. One of another size is read
+    /// through, as the same content may have been stored anew.
+    pub(in crate::repository) fn check(&self, object: &Object, key: Option<&ObjectKey>) -> Result<()> {
+        let path = self.path(object);
+        match self.store.size(&path)? {
+            Some(bytes) if bytes == object.stored_bytes => Ok(()),
+            Some(_) => self.read(object, key)?.read_through().map(|_| ()),
+            None => Err(Error::failed(format!("object {}/{path} is missing", self.location()))),
+        }
+    }
+
+    /// Makes sure that a stored object of the same id can stand for `written`, and returns it with
+    /// its own stored size.
+    ///
+    /// The same content compresses to the same size unless level or library differ. So an equal size
+    /// of what is compressed is taken for whole, as files appear whole or not at all; any other is
+    /// read through.
+    pub(super) fn check_existing(
+        &self,
+        written: Object,
+        compressed_bytes: u64,
+        key: Option<&ObjectKey>,
+    ) -> Result<Object> {
+        let path = self.path(&written);
+        let stored_bytes = self
+            .store
+            .size(&path)?
+            .ok_or_else(|| Error::failed(format!("{}/{path} vanished while it was used", self.location())))?;
+        let object = Object { stored_bytes, ..written };
+        let found_bytes = match &self.cipher {
+            None => Some(stored_bytes),
+            Some(_) => self.content_bytes(&path, stored_bytes)?,
+        };
+        if found_bytes != Some(compressed_bytes) {
+            self.read_existing(&object, key)?;
+        }
+        Ok(object)
+    }
+
+    fn content_bytes(&self, path: &str, stored_bytes: u64) -> Result<Option<u64>> {
+        let file = BufReader::new(self.store.read(path)?);
+        ContentLength::of(file, stored_bytes)
+            .map_err(|error| store_failure(error, || format!("cannot read {}/{path}", self.location())))
+    }
+
+    fn read_existing(&self, object: &Object, key: Option<&ObjectKey>) -> Result<()> {
+        let read = self.read(object, key).and_then(ObjectReader::read_through);
+        read.map(|_| ()).map_err(|error| {
+            if error.kind() != ErrorKind::Key {
+                return error;
+            }
+            let path = self.path(object);
+            Error::failed(format!(
+                "object {}/{path} has another length than its content would have",
+                self.location()
+            ))
+            .why("it is damaged, or was compressed otherwise; without a private key nobody can tell")
+            .hint("pgstow verify BACKUP --read-data  tells, on a machine that has the key")
+            .hint("if it is damaged, move the file away: the next backup stores that object again")
+        })
+    }
+}
