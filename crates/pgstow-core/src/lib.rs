@@ -13,6 +13,7 @@ pub mod platform;
 pub mod postgres;
 pub mod repository;
 pub mod restore;
+pub mod retention;
 pub mod verify;
 
 pub use error::{Error, ErrorKind, Result};

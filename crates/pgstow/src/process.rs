@@ -52,6 +52,11 @@ impl Process {
         cache.map(|cache| cache.join("pgstow"))
     }
 
+    /// Who runs this, as the system calls them.
+    pub(crate) fn user_name(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
     /// `PATH`.
     pub(crate) fn search_path(&self) -> Option<OsString> {
         self.search_path.clone()

@@ -8,7 +8,8 @@ use std::path::Path;
 
 use cli_support::Folder;
 
-const COMMANDS: [&str; 9] = ["init", "check", "backup", "list", "show", "verify", "restore", "key", "demo"];
+const COMMANDS: [&str; 12] =
+    ["init", "check", "backup", "list", "show", "verify", "prune", "pin", "unpin", "restore", "key", "demo"];
 const KEY_COMMANDS: [&str; 2] = ["new", "show"];
 
 fn help(arguments: &[&str]) -> String {

@@ -283,9 +283,7 @@ pub(super) fn read_rows(
     let mut tasks = plan.tasks.clone();
     let taken_over = match &plan.earlier_large_objects {
         Ok(earlier)
-            if earlier
-                .iter()
-                .all(|one| readers.repository.check_object_of(readers.object_key, &one.object).is_ok()) =>
+            if earlier.iter().all(|one| readers.repository.take_over(readers.object_key, &one.object)) =>
         {
             Ok(earlier.as_slice())
         }

@@ -25,7 +25,7 @@ use crate::postgres::error::QueryError;
 use crate::postgres::identifier::{display_name, quote_identifier, quote_literal, quote_qualified};
 use crate::repository::Repository;
 use crate::repository::format::encryption::ObjectKey;
-use crate::repository::format::id::ObjectId;
+use crate::repository::format::id::ObjectName;
 use crate::repository::format::manifest::{Chunk, Column, CopyFormat};
 use crate::repository::object::{ObjectWriter, Written};
 
@@ -70,7 +70,7 @@ pub(super) struct Shared<'a> {
     /// Ends all readers at once.
     pub(super) stop: &'a Interrupt,
     /// Objects of earlier backups that were looked for: whether they are there.
-    pub(super) stored: Mutex<HashMap<ObjectId, bool>>,
+    pub(super) stored: Mutex<HashMap<ObjectName, bool>>,
 }
 
 /// A chunk that was read; `chunk.object` is set once the object has its place in the manifest.

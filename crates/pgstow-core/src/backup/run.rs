@@ -10,7 +10,7 @@ use super::prepare::{Start, prepare};
 use super::read_plan::{ReadPlan, manifest_tables, read_plan, read_rows};
 use super::reuse::{self, DefinitionsBase, Judged, Present};
 use super::snapshot::{ChangedMeanwhile, Leader, Locks};
-use super::unfinished::{Pace, Unfinished};
+use super::unfinished::{self, Pace, Unfinished};
 use super::{BackupOptions, BackupReport, ReuseReport, not_carried, sidecars, snapshot, watch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::interrupt::Interrupt;
@@ -117,9 +117,10 @@ impl Attempt<'_> {
         let (mut start, connection) = prepare(repository, options, monitor, interrupt)?;
         let mut draft =
             repository.begin_backup(&options.environment, options.label.as_ref(), self.started_at)?;
+        let usable = draft.build_on(&start.bases.finished())?;
+        start.bases.retain(&usable);
         let mut leader =
             snapshot::take(connection, &start.scope, options.lock_timeout, locks, monitor, interrupt)?;
-        let rows = std::mem::take(&mut start.bases.rows);
         let present = Present {
             source: &start.source,
             fsync: leader.fsync,
@@ -128,7 +129,7 @@ impl Attempt<'_> {
             full: options.full,
             full_every: options.full_every,
         };
-        let judged = Judged::new(rows, &present, start.bases.closed.clone());
+        let judged = Judged::new(std::mem::take(&mut start.bases.rows), &present, start.bases.closed.clone());
         let earlier = start.bases.definitions.take();
         let earlier = earlier.filter(|base| reuse::same_history(&base.manifest, &present).is_ok());
         let plan = read_plan(&mut leader, &start.scope, &start.source, &judged)?;
@@ -319,6 +320,7 @@ impl Attempt<'_> {
         draft.write_file(version.name, version.content.as_bytes())?;
         definitions.write(&mut draft)?;
         let header = self.header(&draft, &manifest, definitions, collected.new_bytes);
+        unfinished::tell_troubles(&draft, self.monitor);
         let header = draft.commit(manifest, header, Timestamp::now())?;
         if let Some(fault) = self.repository.take_cache_fault() {
             self.monitor.event(Event::Warning {
@@ -359,6 +361,7 @@ impl Attempt<'_> {
             server_version: manifest.source.server_version.clone(),
             database: manifest.source.database.clone(),
             sections: self.options.selection.sections,
+            limited: false,
             counts: definitions.counts(),
             rows: manifest.rows(),
             content_bytes: manifest.content_bytes(),
@@ -366,9 +369,10 @@ impl Attempt<'_> {
             new_bytes,
             not_carried: manifest.not_carried.iter().filter(|item| !item.expected).count(),
             encryption: None,
+            objects_list_hash: None,
             manifest_bytes: 0,
-            manifest_hash: ObjectId([0; 32]),
-            checksum: ObjectId([0; 32]),
+            manifest_hash: ObjectId::ZERO,
+            checksum: ObjectId::ZERO,
         }
     }
 }

@@ -60,8 +60,16 @@ impl Pace {
     }
 }
 
+/// Tells what went wrong with the backup's signs of life.
+pub(super) fn tell_troubles(draft: &BackupDraft<'_>, monitor: &dyn Monitor) {
+    for message in draft.troubles() {
+        monitor.event(Event::Warning { message: &message });
+    }
+}
+
 impl Keep for Unfinished<'_, '_> {
     fn keep(&mut self, collected: &Collected, leader: &mut Connection) -> Result<()> {
+        tell_troubles(self.draft, self.monitor);
         self.look(leader)?;
         let idle = self.pace.last.elapsed();
         if self.pace.given_up || idle < self.pace.every {

@@ -1,13 +1,17 @@
 //! A backup that is being made.
 
+use std::sync::Arc;
+
 use jiff::ToSpan;
 
 use super::cache::Kind;
+use super::condemned;
 use super::format::header::Header;
-use super::format::id::{BackupId, EnvironmentName, Label, ObjectId};
+use super::format::id::{BackupId, EnvironmentName, Label, ObjectId, ObjectName};
 use super::format::manifest::{File, Manifest, Object};
 use super::format::{FORMAT_VERSION, compressed, layout};
-use super::open::{Repository, write};
+use super::open::{Repository, random, write};
+use super::pending::Pending;
 use super::unfinished;
 use crate::error::{Error, Result};
 use crate::inventory::catalog::Catalog;
@@ -15,11 +19,16 @@ use crate::inventory::catalog::Catalog;
 /// How far the time in an id may be moved to find a free second.
 const SECONDS_TO_TRY: usize = 3600;
 
+/// Runs that want the same second go on to different ones, up to so many later.
+const STEPS: u8 = 8;
+
 /// A backup that is being made; invisible until [`BackupDraft::commit`]. Dropping it removes the
 /// files of its folder and the folder; where progress was written, that stays, for the next backup.
 pub struct BackupDraft<'r> {
     repository: &'r Repository,
     id: BackupId,
+    /// The mark that keeps the folder and what it uses.
+    pending: Option<Pending>,
     files: Vec<File>,
     /// Paths that this draft wrote or may have written, in order.
     written: Vec<String>,
@@ -53,19 +62,28 @@ impl<'r> BackupDraft<'r> {
         let mut time = now;
         for _ in 0..SECONDS_TO_TRY {
             let id = BackupId::compose(environment, time, label);
+            let mut step = 1;
             if repository.store().create_folder(&layout::backup_folder(&id))? {
-                return Ok(Self::new(repository, id));
+                let mut draft = Self::new(repository, id);
+                if draft.take_folder()? {
+                    return Ok(draft);
+                }
+                // The other run withdraws too, and should not come to the same second again.
+                let [random] = random()?;
+                step = 1 + i64::from(random % STEPS);
             }
-            time = time.saturating_add(1.second()).unwrap_or(time);
+            time = time.saturating_add(step.seconds()).unwrap_or(time);
         }
         Err(Error::failed(format!("no free backup id for {environment} within an hour after {now}"))
             .hint("is this machine's clock right?"))
     }
 
     fn new(repository: &'r Repository, id: BackupId) -> Self {
+        repository.claims().enter();
         Self {
             repository,
             id,
+            pending: None,
             files: Vec::new(),
             written: Vec::new(),
             progress: Vec::new(),
@@ -73,6 +91,53 @@ impl<'r> BackupDraft<'r> {
             next_progress: 1,
             committed: false,
         }
+    }
+
+    /// Makes the new folder this run's own: false when another run has it, since not every store
+    /// makes a folder for one alone. Whoever finds another mark beside its own withdraws.
+    fn take_folder(&mut self) -> Result<bool> {
+        let repository = self.repository;
+        let (store, claims) = (repository.shared_store(), Arc::clone(repository.claims()));
+        let pending = Pending::write(store, claims, &self.id)?;
+        let path = pending.path().to_owned();
+        // What is written may be visible already when writing fails: from here on it is removed again.
+        let found = repository.store().list(&layout::backup_folder(&self.id));
+        let alone = found.as_ref().is_ok_and(|files| files.iter().all(|file| file.path == path));
+        let written = found.iter().flatten().find(|file| file.path == path).and_then(|file| file.modified);
+        pending.began_at(written);
+        let pending = self.pending.insert(pending);
+        found?;
+        if alone {
+            pending.listen(repository.timing().heartbeat)?;
+        }
+        Ok(alone)
+    }
+
+    /// Tells other runs which earlier backups this one builds on, so that no prune removes them, and
+    /// says which of them may be used: one that a prune was about to remove already may not.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn build_on(&mut self, bases: &[BackupId]) -> Result<Vec<BackupId>> {
+        if let Some(pending) = &self.pending {
+            pending.declare(bases)?;
+        }
+        // The mark first, the look after: a prune marks the backup first and looks for marks after.
+        let store = self.repository.store();
+        let mut usable = Vec::new();
+        for base in bases {
+            let pruned = store.size(&layout::backup_file(base, layout::PRUNED_FILE))?.is_some();
+            if !pruned && store.size(&layout::backup_file(base, layout::HEADER_FILE))?.is_some() {
+                usable.push(base.clone());
+            }
+        }
+        Ok(usable)
+    }
+
+    /// What went wrong with the signs of life since the last call, for people. The backup goes on; it
+    /// may be taken for dead if this lasts for long.
+    pub fn troubles(&self) -> Vec<String> {
+        self.pending.as_ref().map(Pending::troubles).unwrap_or_default()
     }
 
     /// The reserved id.
@@ -169,30 +234,35 @@ impl<'r> BackupDraft<'r> {
         Ok(())
     }
 
-    /// Checks that every object the manifest names exists, writes `objects.list`, the manifest
-    /// and, last, the header. Afterwards removes what interrupted backups of the environment left,
-    /// this one's progress too, as far as that can be done.
+    /// Writes `objects.list` and the manifest; makes sure that the folder is still this run's own, that
+    /// nothing it uses is being deleted, and that every object is there; writes, last, the header.
+    /// Afterwards removes what interrupted backups of the environment left, this one's progress and
+    /// its pending mark too, as far as that can be done.
     ///
     /// Fills in of the manifest: `format_version`, `backup`, `files`, `encryption`; of the header:
-    /// `format_version`, `id`, `environment`, `label`, `finished_at` (`now`), `rows`,
-    /// `content_bytes`, `stored_bytes`, `not_carried`, `encryption`, the manifest's length and hash, `checksum`.
+    /// `format_version`, `id`, `environment`, `label`, `finished_at` (`now`), `limited`, `rows`,
+    /// `content_bytes`, `stored_bytes`, `not_carried`, `encryption`, the hash of `objects.list`, the
+    /// manifest's length and hash, `checksum`.
     /// `new_bytes` must come with the stored bytes of the new objects; the folder's files are added.
     ///
     /// # Errors
-    /// An inconsistent manifest; a missing object, named; a folder that another run took; the
-    /// store's. The backup does not exist then.
+    /// An inconsistent manifest; a missing object, named; a folder that another run took; an object
+    /// that was condemned and is being deleted; the store's. The backup does not exist then.
     pub fn commit(mut self, manifest: Manifest, mut header: Header, now: jiff::Timestamp) -> Result<Header> {
-        let names = manifest.objects.iter().map(Object::name);
-        self.write_file(layout::OBJECTS_LIST, &layout::objects_list(names))?;
+        let mut names: Vec<ObjectName> = manifest.objects.iter().map(Object::name).collect();
+        names.sort_unstable();
+        let list = layout::objects_list(names.iter().copied());
+        header.objects_list_hash = Some(ObjectId::of(&list));
+        self.write_file(layout::OBJECTS_LIST, &list)?;
         let manifest = self.complete(manifest, self.files.clone())?;
-        for object in &manifest.objects {
-            self.repository.check_object(&manifest, object)?;
-        }
         let manifest_file = self.repository.sealed(to_file(&manifest)?)?;
         let manifest_name = layout::stored_name(layout::MANIFEST_FILE, self.repository.is_encrypted());
         self.write_new(&manifest_name, &manifest_file)?;
-        // From here on nobody removes anything; what was removed before shows now.
+        // Whoever clears folders or deletes objects from here on sees the manifest first, and leaves
+        // all of it alone. What was done before shows now.
         self.require_own_folder()?;
+        condemned::require_unswept(self.repository.store(), self.repository.claims(), &names)?;
+        self.repository.check_objects(&manifest)?;
         self.fill(&mut header, &manifest, &manifest_file)?;
         header.encryption.clone_from(&manifest.encryption);
         header.finished_at = now;
@@ -209,7 +279,8 @@ impl<'r> BackupDraft<'r> {
         }
         self.superseded.append(&mut self.progress);
         self.remove_superseded();
-        unfinished::clean(self.repository.store(), &self.id);
+        self.end_signs_of_life();
+        unfinished::clean(self.repository.store(), &self.id, self.repository.timing().lease);
         Ok(header)
     }
 
@@ -234,13 +305,24 @@ impl<'r> BackupDraft<'r> {
     /// Makes sure that no other run took this one for dead ([`unfinished::clean`]).
     fn require_own_folder(&self) -> Result<()> {
         let files = self.files.iter().map(|file| layout::backup_file(&self.id, &file.name));
-        let expected = files.chain(self.progress.iter().cloned());
-        let Some(why) = unfinished::taken(self.repository.store(), &self.id, expected)? else {
-            return Ok(());
-        };
+        let mark = self.pending.iter().map(|pending| pending.path().to_owned());
+        let expected = mark.chain(files).chain(self.progress.iter().cloned());
+        let lost = self.pending.as_ref().is_some_and(Pending::is_lost);
+        let lost = lost.then(|| "its pending mark was removed".to_owned());
+        let taken = unfinished::taken(self.repository.store(), &self.id, expected)?;
+        let Some(why) = lost.or(taken) else { return Ok(()) };
         Err(Error::failed(format!("another run took {} for dead and cleared its folder", self.id))
             .why(why)
             .hint("run the backup again: what this one stored is not stored anew"))
+    }
+
+    /// Ends the heartbeat and removes the mark. Where that is not allowed it stays, and means nothing
+    /// beside a header, or beside the mark `ended`.
+    fn end_signs_of_life(&mut self) {
+        if let Some(mut pending) = self.pending.take() {
+            pending.stop();
+            let _ = self.repository.store().remove(pending.path());
+        }
     }
 
     /// Removes old progress; what cannot be removed is tried again, and harmless.
@@ -255,6 +337,7 @@ impl<'r> BackupDraft<'r> {
         header.id = self.id.clone();
         header.environment = EnvironmentName::new(self.id.environment()).map_err(invalid_name)?;
         header.label = self.id.label().map(Label::new).transpose().map_err(invalid_name)?;
+        header.limited = manifest.selection.is_limited();
         header.rows = manifest.rows();
         header.content_bytes = manifest.content_bytes();
         header.stored_bytes = manifest.stored_bytes();
@@ -265,6 +348,28 @@ impl<'r> BackupDraft<'r> {
             self.files.iter().map(|file| file.bytes).fold(header.manifest_bytes, u64::saturating_add);
         header.new_bytes = header.new_bytes.saturating_add(folder_bytes);
         Ok(())
+    }
+
+    /// Removes what was written, progress excepted.
+    fn take_back(&mut self) {
+        // What cannot be removed stays invisible, as the header goes first; a header that stays
+        // keeps its files.
+        let store = self.repository.store();
+        let header = layout::backup_file(&self.id, layout::HEADER_FILE);
+        for path in self.written.iter().rev() {
+            if store.remove(path).is_err() && *path == header {
+                return;
+            }
+        }
+        self.remove_superseded();
+        if !self.progress.is_empty() {
+            // Without it the next runs wait a day before they clear the folder.
+            let _ = unfinished::mark_ended(store, &self.id, unfinished::INTERRUPTED);
+        }
+        self.end_signs_of_life();
+        if self.progress.is_empty() {
+            let _ = self.repository.store().remove_folder(&layout::backup_folder(&self.id));
+        }
     }
 
     /// Writes a file that must not be there yet.
@@ -295,24 +400,9 @@ fn length(content: &[u8]) -> u64 {
 
 impl Drop for BackupDraft<'_> {
     fn drop(&mut self) {
-        if self.committed {
-            return;
-        }
-        // What cannot be removed stays invisible, as the header goes first; a header that stays
-        // keeps its files.
-        let store = self.repository.store();
-        let header = layout::backup_file(&self.id, layout::HEADER_FILE);
-        for path in self.written.iter().rev() {
-            if store.remove(path).is_err() && *path == header {
-                return;
-            }
-        }
-        self.remove_superseded();
-        if self.progress.is_empty() {
-            let _ = store.remove_folder(&layout::backup_folder(&self.id));
-        } else {
-            // Without it the next runs wait a day before they clear the folder.
-            let _ = unfinished::mark_ended(store, &self.id, unfinished::INTERRUPTED);
+        self.repository.claims().leave();
+        if !self.committed {
+            self.take_back();
         }
     }
 }

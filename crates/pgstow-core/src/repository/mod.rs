@@ -1,18 +1,29 @@
 //! Where backups live: files of format version 1 in a store. Knows nothing of PostgreSQL.
 
 mod cache;
+mod claims;
+mod condemned;
 mod draft;
 pub mod encryption;
 pub mod format;
 mod listing;
 pub mod object;
+mod objects;
 mod open;
+mod pending;
+mod pin;
+mod prune;
 mod receipts;
 mod select;
 pub mod store;
+mod stored;
+mod timing;
 mod unfinished;
 
 pub use draft::{BackupDraft, StoredFile};
 pub use listing::Listing;
 pub use open::Repository;
+pub use prune::{Amount, BackupVerdict, PruneOptions, PrunePlan, PruneReport};
 pub use receipts::Receipts;
+pub use stored::{StoredObject, StoredObjects};
+pub use timing::Timing;

@@ -3,20 +3,22 @@
 use std::sync::Arc;
 
 use super::cache::Cache;
+use super::claims::Claims;
 use super::draft::{BackupDraft, StoredFile};
 use super::encryption::{Access, Asking, Cipher, Place};
-use super::format::encryption::{EncryptedTo, ObjectKey};
+use super::format::encryption::EncryptedTo;
 use super::format::header::Header;
 use super::format::id::{BackupId, EnvironmentName, Label, ObjectId};
 use super::format::identity::Identity;
-use super::format::manifest::{File, Manifest, Object};
+use super::format::manifest::{File, Manifest};
 use super::format::receipt::Receipt;
 use super::format::{compressed, layout};
 use super::listing::Listing;
-use super::object::{ObjectFiles, ObjectReader, ObjectWriter};
+use super::object::ObjectFiles;
 use super::receipts::{self, Receipts};
 use super::select::{self, Selected};
 use super::store::{Store, StoreError};
+use super::timing::Timing;
 use super::unfinished;
 use crate::error::{Error, ErrorKind, Result};
 use crate::inventory::catalog::Catalog;
@@ -37,6 +39,8 @@ pub struct Repository {
     cache: Option<Cache>,
     /// Public keys are configured, although the repository is not encrypted.
     unexpectedly_plain: bool,
+    timing: Timing,
+    claims: Arc<Claims>,
 }
 
 impl Repository {
@@ -120,13 +124,21 @@ impl Repository {
         let cache = cache.map(|folder| Cache::new(folder.join(&identity.repository)));
         let unexpectedly_plain = identity.encryption.is_none() && access.recipients.is_some();
         let cipher = identity.encryption.map(|_| Arc::new(Cipher::new(access)));
-        Ok(Self { store, level: DEFAULT_LEVEL, identity, cipher, cache, unexpectedly_plain })
+        let (timing, claims) = (Timing::default(), Arc::default());
+        Ok(Self { store, level: DEFAULT_LEVEL, identity, cipher, cache, unexpectedly_plain, timing, claims })
     }
 
     /// Sets the zstd level of new objects, 1 (the default) to 19; others count as the nearest.
     #[must_use]
     pub fn with_compression_level(mut self, level: i32) -> Self {
         self.level = level.clamp(1, 19);
+        self
+    }
+
+    /// Sets how long runs wait for each other. All that share the repository should agree.
+    #[must_use]
+    pub fn with_timing(mut self, timing: Timing) -> Self {
+        self.timing = timing;
         self
     }
 
@@ -215,8 +227,24 @@ impl Repository {
         cipher.decrypt(self.store(), &file, &place, Asking::Unwanted)
     }
 
-    fn objects(&self) -> ObjectFiles {
+    pub(super) fn object_files(&self) -> ObjectFiles {
         ObjectFiles::new(Arc::clone(&self.store), self.cipher.clone())
+    }
+
+    pub(super) fn level(&self) -> i32 {
+        self.level
+    }
+
+    pub(super) fn shared_store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store)
+    }
+
+    pub(super) fn timing(&self) -> Timing {
+        self.timing
+    }
+
+    pub(super) fn claims(&self) -> &Arc<Claims> {
+        &self.claims
     }
 
     /// A path for people.
@@ -373,73 +401,12 @@ impl Repository {
         }
     }
 
-    /// Reads the content of an object of this manifest.
-    ///
-    /// # Errors
-    /// Missing or empty object, named; no key that opens it. Other damage shows while reading.
-    pub fn read_object(&self, manifest: &Manifest, object: &Object) -> Result<ObjectReader> {
-        self.read_object_of(manifest.object_key.as_ref(), object)
-    }
-
-    /// As [`Repository::read_object`], by the key of the object's manifest.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn read_object_of(&self, key: Option<&ObjectKey>, object: &Object) -> Result<ObjectReader> {
-        self.objects().read(object, key)
-    }
-
-    /// Reads an object to its end and returns its length: whole and right, or an error.
-    ///
-    /// # Errors
-    /// Missing or damaged object, named.
-    pub fn verify_object(&self, manifest: &Manifest, object: &Object) -> Result<u64> {
-        self.read_object(manifest, object)?.read_through()
-    }
-
-    /// Checks that an object is there with its stored size. One of another size is read through,
-    /// as the same content may have been stored otherwise; in an encrypted repository that needs a
-    /// key.
-    ///
-    /// # Errors
-    /// Missing or damaged object, named.
-    pub fn check_object(&self, manifest: &Manifest, object: &Object) -> Result<()> {
-        self.check_object_of(manifest.object_key.as_ref(), object)
-    }
-
-    /// As [`Repository::check_object`], by the key of the object's manifest.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn check_object_of(&self, key: Option<&ObjectKey>, object: &Object) -> Result<()> {
-        self.objects().check(object, key)
-    }
-
-    /// Starts a new object. `key` is that of the manifest it will be in.
-    ///
-    /// # Errors
-    /// The store's; key: an encrypted repository without recipients.
-    pub fn write_object(&self, key: Option<&ObjectKey>) -> Result<ObjectWriter> {
-        if key.is_some() != self.is_encrypted() {
-            return Err(Error::failed("the key of objects does not go with the repository"));
-        }
-        ObjectWriter::new(self.objects(), key.cloned(), self.level)
-    }
-
-    /// A new key of objects; `None` without encryption.
-    ///
-    /// # Errors
-    /// No random bytes can be had.
-    pub fn new_object_key(&self) -> Result<Option<ObjectKey>> {
-        self.cipher.as_ref().map(|_| random().map(ObjectKey::new)).transpose()
-    }
-
     /// Begins a backup: reserves its id. `now` is the time in the id; when the second is taken
-    /// already, the next free one is used. Also clears what dead runs left of files they never
-    /// finished.
+    /// already, the next free one is used. From now on a thread gives signs of life. Also clears what
+    /// dead runs left of files they never finished.
     ///
     /// # Errors
-    /// The store's.
+    /// The store's; a condemned list that cannot be read.
     pub fn begin_backup(
         &self,
         environment: &EnvironmentName,
@@ -506,7 +473,7 @@ pub(super) fn write(store: &dyn Store, path: &str, content: &[u8]) -> Result<boo
     Ok(file.commit(path)?)
 }
 
-fn random<const N: usize>() -> Result<[u8; N]> {
+pub(super) fn random<const N: usize>() -> Result<[u8; N]> {
     let mut random = [0; N];
     std::fs::File::open("/dev/urandom")
         .and_then(|mut source| std::io::Read::read_exact(&mut source, &mut random))

@@ -7,7 +7,7 @@
 //! - Whoever clears a folder first marks it, and then looks for a manifest. A run writes its
 //!   manifest first, then looks for the mark, and only then writes the header. One of the two sees
 //!   the other: either nothing is removed, or the run fails before its backup exists.
-//! - The mark is the last file that is removed, and a run always has a progress file there. So
+//! - The mark is the last file that is removed, and a run always has its pending mark there. So
 //!   a run that finds no mark, because the clearing is over, misses its own file. This is why
 //!   it looks each time before it removes a progress file itself.
 //!
@@ -23,9 +23,6 @@ use super::format::manifest::Manifest;
 use super::open::write;
 use super::store::{Listed, Store, StoreError};
 use crate::error::Result;
-
-/// A run that wrote no progress for so long is taken for dead.
-const SILENCE_LIMIT: Duration = Duration::from_hours(24);
 
 /// How often a folder is listed anew because a live run replaced its progress meanwhile.
 const LOOKS: usize = 5;
@@ -69,18 +66,21 @@ pub(super) fn taken(
     if found.contains(layout::backup_file(id, layout::ENDED_FILE).as_str()) {
         return Ok(Some("it is marked as ended: nothing was heard of it for more than a day".to_owned()));
     }
+    if found.contains(layout::backup_file(id, layout::PRUNED_FILE).as_str()) {
+        return Ok(Some("a prune marked it: an earlier backup had the same id".to_owned()));
+    }
     let missing = expected.find(|path| !found.contains(path.as_str()));
     Ok(missing.map(|path| format!("{path} is no longer there")))
 }
 
 /// Removes the folders that interrupted backups left, of the environment of `committed`, which was
 /// just committed. What cannot be removed now is left for the next run.
-pub(super) fn clean(store: &dyn Store, committed: &BackupId) {
+pub(super) fn clean(store: &dyn Store, committed: &BackupId, lease: Duration) {
     let Ok(ids) = backups_of(store, committed.environment()) else { return };
     // The store's clock wrote the header a moment ago, and it wrote the progress files.
     let now = written_at(store, committed, layout::HEADER_FILE);
     for id in ids.iter().filter(|id| *id != committed) {
-        let _ = clear_if_ended(store, id, committed, now);
+        let _ = clear_if_ended(store, id, committed, now, lease);
     }
 }
 
@@ -89,6 +89,7 @@ fn clear_if_ended(
     id: &BackupId,
     committed: &BackupId,
     now: Option<SystemTime>,
+    lease: Duration,
 ) -> Result<()> {
     if !holds_no_backup(store, id) {
         return Ok(());
@@ -96,13 +97,13 @@ fn clear_if_ended(
     let folder = layout::backup_folder(id);
     let mark = layout::backup_file(id, layout::ENDED_FILE);
     let files = store.list(&folder)?;
-    if files.is_empty() && began_long_before(id, committed) {
+    if files.is_empty() && began_long_before(id, committed, lease) {
         // Of a run killed before it wrote anything, or a clearing that was. A live run would not
         // even notice: its first file makes the folder anew.
         return Ok(store.remove_folder(&folder)?);
     }
     if !files.iter().any(|file| file.path == mark) {
-        if !is_silent(&files, &folder, now) {
+        if !is_silent(&files, &folder, now, lease) {
             return Ok(());
         }
         mark_ended(store, id, TAKEN_FOR_DEAD)?;
@@ -120,16 +121,18 @@ fn clear_if_ended(
     Ok(store.remove_folder(&folder)?)
 }
 
-fn began_long_before(id: &BackupId, later: &BackupId) -> bool {
+fn began_long_before(id: &BackupId, later: &BackupId, lease: Duration) -> bool {
     let (Some(one), Some(other)) = (id.began_at(), later.began_at()) else { return false };
-    Duration::try_from(other.duration_since(one)).is_ok_and(|age| age > SILENCE_LIMIT)
+    Duration::try_from(other.duration_since(one)).is_ok_and(|age| age > lease)
 }
 
-/// Whether there is progress, and all of it was written long before `now`. Unknown times are no.
-fn is_silent(files: &[Listed], folder: &str, now: Option<SystemTime>) -> bool {
-    let progress = files.iter().filter(|file| name_in(&file.path, folder).is_some_and(is_progress_file));
-    let ages = progress.map(|file| now?.duration_since(file.modified?).ok());
-    ages.min().is_some_and(|age| age.is_some_and(|age| age > SILENCE_LIMIT))
+/// Whether there are signs of life, and all were written longer than the lease before `now`. Unknown
+/// times are no.
+fn is_silent(files: &[Listed], folder: &str, now: Option<SystemTime>, lease: Duration) -> bool {
+    let is_sign = |name| is_progress_file(name) || layout::is_pending_file(name);
+    let signs = files.iter().filter(|file| name_in(&file.path, folder).is_some_and(is_sign));
+    let ages = signs.map(|file| now?.duration_since(file.modified?).ok());
+    ages.min().is_some_and(|age| age.is_some_and(|age| age > lease))
 }
 
 /// Neither header nor manifest. In doubt there is one.
@@ -146,14 +149,14 @@ fn is_absent(store: &dyn Store, id: &BackupId, name: &str) -> bool {
 
 /// What a draft may have written, header, manifest and mark excepted.
 fn is_draft_file(name: &str) -> bool {
-    layout::is_file_name(name) || is_progress_file(name)
+    layout::is_file_name(name) || is_progress_file(name) || layout::is_pending_file(name)
 }
 
 fn is_progress_file(name: &str) -> bool {
     layout::progress_parts(name).is_some()
 }
 
-fn name_in<'p>(path: &'p str, folder: &str) -> Option<&'p str> {
+pub(super) fn name_in<'p>(path: &'p str, folder: &str) -> Option<&'p str> {
     path.strip_prefix(folder)?.strip_prefix('/')
 }
 

@@ -95,14 +95,43 @@ pub(crate) struct Faulty {
     inner: LocalStore,
     plan: Plan,
     clock: Clock,
+    denied: Denied,
+    hidden: Hidden,
+    /// As in a bucket: a folder is there as soon as anybody writes into it.
+    folders_for_all: bool,
 }
+
+/// Whether the store forbids an action (`remove`, `write`) on a path.
+pub(crate) type Denied = fn(&str, &str) -> bool;
+
+/// Whether a listing leaves a path out.
+pub(crate) type Hidden = fn(&str) -> bool;
 
 /// What the store says of the time of a file.
 pub(crate) type Clock = fn(SystemTime) -> Option<SystemTime>;
 
 impl Faulty {
     pub(crate) fn new(root: &Path, plan: &Plan) -> Self {
-        Self { inner: LocalStore::new(root), plan: plan.clone(), clock: Some }
+        Self {
+            inner: LocalStore::new(root),
+            plan: plan.clone(),
+            clock: Some,
+            denied: |_, _| false,
+            hidden: |_| false,
+            folders_for_all: false,
+        }
+    }
+
+    pub(crate) fn denying(self, denied: Denied) -> Self {
+        Self { denied, ..self }
+    }
+
+    pub(crate) fn hiding(self, hidden: Hidden) -> Self {
+        Self { hidden, ..self }
+    }
+
+    pub(crate) fn with_folders_for_all(self) -> Self {
+        Self { folders_for_all: true, ..self }
     }
 
     pub(crate) fn with_clock(root: &Path, clock: Clock) -> Self {
@@ -110,9 +139,18 @@ impl Faulty {
     }
 }
 
+fn permit(denied: Denied, action: &'static str, path: &str) -> Result<(), StoreError> {
+    if !denied(action, path) {
+        return Ok(());
+    }
+    let source = io::ErrorKind::PermissionDenied.into();
+    Err(StoreError::Io { action, path: path.to_owned(), source })
+}
+
 struct FaultyFile {
     inner: Option<Box<dyn PendingFile>>,
     plan: Plan,
+    denied: Denied,
 }
 
 impl Write for FaultyFile {
@@ -134,6 +172,7 @@ impl Write for FaultyFile {
 
 impl PendingFile for FaultyFile {
     fn commit(mut self: Box<Self>, path: &str) -> Result<bool, StoreError> {
+        permit(self.denied, "write", path)?;
         let inner = self.inner.take().unwrap();
         self.plan.clone().run(|| inner.commit(path))
     }
@@ -156,31 +195,36 @@ impl Store for Faulty {
         // As in a store that knows no folders, a file brings its folder with it, even one that
         // was there before and was removed.
         let inner = self.plan.run(|| LocalStore::new(Path::new(&self.inner.location())).create())?;
-        Ok(Box::new(FaultyFile { inner: Some(inner), plan: self.plan.clone() }))
+        Ok(Box::new(FaultyFile { inner: Some(inner), plan: self.plan.clone(), denied: self.denied }))
     }
     fn replace(&self, path: &str, content: &[u8]) -> Result<(), StoreError> {
         self.plan.run(|| self.inner.replace(path, content))
     }
     fn list(&self, folder: &str) -> Result<Vec<Listed>, StoreError> {
         let mut listed = self.plan.run(|| self.inner.list(folder))?;
+        listed.retain(|file| !(self.hidden)(&file.path));
         for file in &mut listed {
             file.modified = file.modified.and_then(self.clock);
         }
         Ok(listed)
     }
     fn folders(&self, folder: &str) -> Result<Vec<String>, StoreError> {
-        self.plan.run(|| self.inner.folders(folder))
+        let mut folders = self.plan.run(|| self.inner.folders(folder))?;
+        folders.retain(|name| !(self.hidden)(&format!("{folder}/{name}")));
+        Ok(folders)
     }
     fn names(&self) -> Result<Vec<String>, StoreError> {
         self.plan.run(|| self.inner.names())
     }
     fn create_folder(&self, folder: &str) -> Result<bool, StoreError> {
-        self.plan.run(|| self.inner.create_folder(folder))
+        let new = self.plan.run(|| self.inner.create_folder(folder))?;
+        Ok(new || self.folders_for_all)
     }
     fn remove_folder(&self, folder: &str) -> Result<(), StoreError> {
         self.plan.run(|| self.inner.remove_folder(folder))
     }
     fn remove(&self, path: &str) -> Result<(), StoreError> {
+        permit(self.denied, "remove", path)?;
         self.plan.run(|| self.inner.remove(path))
     }
     fn remove_abandoned(&self) -> Result<(), StoreError> {

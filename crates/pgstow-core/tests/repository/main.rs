@@ -10,6 +10,8 @@ mod faulty;
 mod fixture;
 mod objects;
 mod opening;
+mod protocol;
+mod prune;
 mod sample;
 mod store;
 mod unfinished;

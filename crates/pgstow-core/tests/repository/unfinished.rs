@@ -314,11 +314,14 @@ fn a_commit_clears_what_interrupted_and_killed_backups_of_its_environment_left()
     let ended = interrupted(&repository, place.path(), "prod", FIRST);
     let silent = killed(&repository, place.path(), "prod", FIRST);
     age_all(&silent, Duration::from_hours(25));
+    let early = killed(&repository, place.path(), "prod", FIRST);
+    progress_files(&early).iter().for_each(|file| fs::remove_file(early.join(file)).unwrap());
+    age_all(&early, Duration::from_hours(25));
     let empty = place.path().join("backups/prod_2026-12-05T00-00-00Z_x");
     fs::create_dir(&empty).unwrap();
     let objects = files(&place.path().join("objects"));
     back_up(place.path(), "prod");
-    for folder in [ended, silent, empty] {
+    for folder in [ended, silent, early, empty] {
         assert!(!folder.exists(), "{}", folder.display());
     }
     let kept = files(&place.path().join("objects"));
@@ -350,7 +353,7 @@ fn committed(repository: &Repository, root: &Path) -> PathBuf {
     folder
 }
 
-const MUST_STAY: [Prepared; 11] = [
+const MUST_STAY: [Prepared; 12] = [
     ("live", |repository, root| killed(repository, root, "prod", FIRST)),
     ("silent for less than a day", |repository, root| {
         let folder = killed(repository, root, "prod", FIRST);
@@ -365,11 +368,16 @@ const MUST_STAY: [Prepared; 11] = [
         fs::write(folder.join(newer), "x").unwrap();
         folder
     }),
-    ("without progress", |repository, root| {
+    ("without any sign of life", |repository, root| {
         let folder = killed(repository, root, "prod", FIRST);
-        progress_files(&folder).iter().for_each(|file| fs::remove_file(folder.join(file)).unwrap());
+        files(&folder).iter().for_each(|file| fs::remove_file(folder.join(file)).unwrap());
         fs::write(folder.join("roles.sql"), "x").unwrap();
         age_all(&folder, Duration::from_hours(100));
+        folder
+    }),
+    ("with a fresh pending mark beside old progress", |repository, root| {
+        let folder = killed(repository, root, "prod", FIRST);
+        progress_files(&folder).iter().for_each(|file| age(&folder.join(file), Duration::from_hours(100)));
         folder
     }),
     ("empty and new", |_, root| {

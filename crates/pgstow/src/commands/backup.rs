@@ -9,13 +9,14 @@ use clap::Args;
 use pgstow_core::backup::{self, BackupOptions, BackupReport};
 use pgstow_core::inventory::ObjectKind;
 use pgstow_core::platform::AuthUsers;
-use pgstow_core::repository::Repository;
 use pgstow_core::repository::format::header::Header;
 use pgstow_core::repository::format::id::Label;
 use pgstow_core::repository::format::manifest::{NotCarried, Sections, Selection};
+use pgstow_core::repository::{PruneReport, Repository};
 use pgstow_core::{Error, Result};
 use serde::Serialize;
 
+use super::prune;
 use crate::app::{App, Database};
 use crate::arguments::SectionArguments;
 use crate::config::parse_duration;
@@ -112,6 +113,8 @@ struct JsonReport<'r> {
     report: &'r BackupReport,
     complete: bool,
     restore_command: &'r str,
+    /// What retention did afterwards.
+    pruned: Option<&'r PruneReport>,
 }
 
 pub(super) fn run(app: &App<'_>, arguments: Arguments) -> Result<Exit, Failure> {
@@ -137,8 +140,34 @@ pub(super) fn run(app: &App<'_>, arguments: Arguments) -> Result<Exit, Failure> 
         new.take_back();
         nothing_written(error)
     })?;
-    present(app, &report, &options.selection)?;
-    Ok(if report.is_complete() { Exit::Done } else { Exit::Differs })
+    let pruned = retain(app, &repository, &database, &report);
+    let (pruned, failed) = match pruned {
+        Ok(pruned) => (pruned, None),
+        Err(error) => (None, Some(error)),
+    };
+    present(app, &report, &options.selection, pruned.as_ref())?;
+    let failures = pruned.iter().flat_map(|pruned| pruned.failures.clone());
+    let failures: Vec<String> = failures.chain(failed.map(|error| retention_failed(&error))).collect();
+    failures.iter().for_each(|failure| app.output.warn(failure));
+    Ok(if report.is_complete() && failures.is_empty() { Exit::Done } else { Exit::Differs })
+}
+
+/// Applies the environment's rules, if it has any, after a backup that counts as a kept one.
+fn retain(
+    app: &App<'_>,
+    repository: &Repository,
+    database: &Database<'_>,
+    report: &BackupReport,
+) -> Result<Option<PruneReport>> {
+    let Some(environment) = database.environment.filter(|_| report.is_complete()) else { return Ok(None) };
+    let Some(rules) = environment.retention.clone() else { return Ok(None) };
+    prune::after_backup(app, repository, &environment.name, rules).map(Some)
+}
+
+/// The backup is good all the same.
+fn retention_failed(error: &Error) -> String {
+    let reason = error.reason().map_or_else(String::new, |reason| format!(" ({reason})"));
+    format!("the backup is done, but retention could not be applied: {error}{reason}")
 }
 
 /// Options for everything of a database.
@@ -182,12 +211,17 @@ fn named(error: Error, title: &str) -> Error {
 }
 
 /// Says what was made.
-fn present(app: &App<'_>, report: &BackupReport, selection: &Selection) -> Result<()> {
+fn present(
+    app: &App<'_>,
+    report: &BackupReport,
+    selection: &Selection,
+    pruned: Option<&PruneReport>,
+) -> Result<()> {
     let output = app.output;
     let restore = restore_command(app, &report.header);
     if output.is_json() {
         let complete = report.is_complete();
-        return output.print_json(&JsonReport { report, complete, restore_command: &restore });
+        return output.print_json(&JsonReport { report, complete, restore_command: &restore, pruned });
     }
     if output.is_quiet() {
         report.remarks.iter().for_each(|remark| output.warn(remark));
@@ -199,17 +233,23 @@ fn present(app: &App<'_>, report: &BackupReport, selection: &Selection) -> Resul
         return output.print(&text);
     }
     let mut text = output.text();
-    summarise(&mut text, report, selection, output.mark(report.is_complete()), restore);
+    let mut fields = fields(report, selection);
+    fields.extend(pruned.map(|pruned| ("pruned", prune::in_short(pruned))));
+    fields.push(("restore", restore));
+    summarise(&mut text, report, output.mark(report.is_complete()), &fields);
     output.print(&text)
 }
 
-fn summarise(
-    text: &mut Text,
-    report: &BackupReport,
-    selection: &Selection,
-    mark: (Tone, &str),
-    restore: String,
-) {
+/// The lines of the summary.
+fn fields(report: &BackupReport, selection: &Selection) -> Vec<(&'static str, String)> {
+    let mut fields: Vec<(&str, String)> = reused::field(&report.reuse).into_iter().collect();
+    fields.push(("carried", carried(&report.header, report.tables, selection)));
+    fields.extend(not_carried(&report.not_carried).map(|lines| ("not carried", lines)));
+    fields.extend((!report.remarks.is_empty()).then(|| ("mind", report.remarks.join("\n"))));
+    fields
+}
+
+fn summarise(text: &mut Text, report: &BackupReport, mark: (Tone, &str), fields: &[(&str, String)]) {
     let header = &report.header;
     text.put(mark.0, mark.1).plain(" ").put(Tone::Strong, header.id.as_str()).aside(&format!(
         "{}, {}, {} added to the repository",
@@ -217,12 +257,7 @@ fn summarise(
         reused::amounts(&report.reuse),
         format::size(header.new_bytes),
     ));
-    let mut fields: Vec<(&str, String)> = reused::field(&report.reuse).into_iter().collect();
-    fields.push(("carried", carried(header, report.tables, selection)));
-    fields.extend(not_carried(&report.not_carried).map(|lines| ("not carried", lines)));
-    fields.extend((!report.remarks.is_empty()).then(|| ("mind", report.remarks.join("\n"))));
-    fields.push(("restore", restore));
-    text.fields(&fields);
+    text.fields(fields);
     let missing = report.not_carried.iter().filter(|item| !item.expected).count();
     if missing > 0 {
         let things = format::count(missing as u64, "thing");

@@ -5,9 +5,11 @@ use jiff::Timestamp;
 use pgstow_core::repository::Repository;
 use pgstow_core::repository::format::header::Header;
 use pgstow_core::repository::format::receipt::{Outcome, Receipt};
+use pgstow_core::retention::{self, Candidate, Verdict};
 use pgstow_core::{Error, ErrorKind, Result};
 use serde::Serialize;
 
+use super::prune;
 use crate::app::App;
 use crate::config::suggest_names;
 use crate::exit::{Exit, Failure};
@@ -36,6 +38,11 @@ struct JsonBackup<'r> {
     #[serde(flatten)]
     header: &'r Header,
     proven_at: Option<Timestamp>,
+    /// Text of its pin.
+    pinned: Option<&'r str>,
+    /// Whether the configured retention keeps it.
+    keep: bool,
+    kept_because: &'r [String],
 }
 
 #[derive(Serialize)]
@@ -48,6 +55,8 @@ struct JsonDamage<'r> {
 struct Entry {
     header: Header,
     proven_at: Option<Timestamp>,
+    pinned: Option<String>,
+    verdict: Verdict,
 }
 
 pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure> {
@@ -65,20 +74,30 @@ pub(super) fn print(app: &App<'_>, repository: &Repository, environment: Option<
         listing.damaged.retain(|(folder, _)| of_it(folder));
         listing.unfinished.retain(|folder| of_it(folder));
     }
+    let pins: Vec<Option<String>> =
+        listing.backups.iter().map(|header| repository.pin_of(&header.id)).collect::<Result<_>>()?;
+    let candidates: Vec<Candidate> =
+        listing.backups.iter().zip(&pins).map(|(header, pin)| Candidate::of(header, pin.is_some())).collect();
+    let verdicts = retention::judge(&candidates, &prune::rules(app), app.output.zone());
     let mut entries = Vec::with_capacity(listing.backups.len());
-    for header in listing.backups.into_iter().rev() {
+    for ((header, pinned), verdict) in listing.backups.into_iter().zip(pins).zip(verdicts).rev() {
         app.interrupt.check()?;
         let receipts = repository.receipts(&header.id)?;
         let proven_at = proven_at(&receipts.receipts);
         listing
             .damaged
             .extend(receipts.damaged.into_iter().map(|(name, found)| (format!("receipts/{name}"), found)));
-        entries.push(Entry { header, proven_at });
+        entries.push(Entry { header, proven_at, pinned, verdict });
     }
     let exit = if listing.damaged.is_empty() { Exit::Done } else { Exit::Differs };
     if app.output.is_json() {
-        let backups =
-            entries.iter().map(|entry| JsonBackup { header: &entry.header, proven_at: entry.proven_at });
+        let backups = entries.iter().map(|entry| JsonBackup {
+            header: &entry.header,
+            proven_at: entry.proven_at,
+            pinned: entry.pinned.as_deref(),
+            keep: entry.verdict.keep,
+            kept_because: &entry.verdict.reasons,
+        });
         let damaged = listing.damaged.iter().map(|(name, found)| JsonDamage { name, found });
         let listing = JsonListing {
             repository: repository.location(),
@@ -145,9 +164,10 @@ fn table(entries: &[Entry], now: Timestamp) -> Table {
         ("NEW", Align::Right),
         ("ROWS", Align::Right),
         ("PROVEN", Align::Left),
+        ("KEPT BECAUSE", Align::Cut),
         ("NOTE", Align::Cut),
     ]);
-    for Entry { header, proven_at } in entries {
+    for Entry { header, proven_at, verdict, .. } in entries {
         let proven = proven_at.map_or_else(|| "-".to_owned(), |time| format::ago(time, now));
         let incomplete = (header.not_carried > 0).then(|| format!("{} not carried", header.not_carried));
         let note: Vec<&str> = incomplete.as_deref().into_iter().chain(header.note.as_deref()).collect();
@@ -159,6 +179,7 @@ fn table(entries: &[Entry], now: Timestamp) -> Table {
             format::size(header.new_bytes),
             format::number(header.rows),
             proven,
+            prune::kept_because(verdict),
             note.join("; "),
         ];
         table.row(if incomplete.is_some() { Tone::Warn } else { Tone::Plain }, cells);

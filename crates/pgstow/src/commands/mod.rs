@@ -6,6 +6,8 @@ mod demo;
 mod init;
 mod key;
 mod list;
+mod pin;
+mod prune;
 mod restore;
 mod show;
 mod verify;
@@ -33,6 +35,12 @@ pub(crate) enum Command {
     Show(show::Arguments),
     /// Check that a backup is whole
     Verify(verify::Arguments),
+    /// Delete the backups that retention does not keep, and what nobody needs any more
+    Prune(prune::Arguments),
+    /// Keep a backup whatever retention says
+    Pin(pin::PinArguments),
+    /// Let retention decide about a backup again
+    Unpin(pin::UnpinArguments),
     /// Restore a backup into a database
     Restore(restore::Arguments),
     /// Make keys for an encrypted repository
@@ -61,6 +69,9 @@ fn dispatch(app: &App<'_>, command: Command) -> Result<Exit, Failure> {
         Command::List(arguments) => list::run(app, &arguments),
         Command::Show(arguments) => show::run(app, &arguments),
         Command::Verify(arguments) => verify::run(app, &arguments),
+        Command::Prune(arguments) => prune::run(app, &arguments),
+        Command::Pin(arguments) => pin::pin(app, &arguments),
+        Command::Unpin(arguments) => pin::unpin(app, &arguments),
         Command::Restore(arguments) => restore::run(app, &arguments),
         Command::Key(arguments) => key::run(app, &arguments),
         Command::Demo(arguments) => demo::run(app, &arguments),

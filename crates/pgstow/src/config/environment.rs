@@ -10,6 +10,7 @@ use pgstow_core::postgres::ConnectionSettings;
 use pgstow_core::postgres::conninfo::{self, Surroundings};
 use pgstow_core::postgres::settings::Secret;
 use pgstow_core::repository::format::id::EnvironmentName;
+use pgstow_core::retention::EnvironmentRules;
 use pgstow_core::{Error, ErrorKind, Result};
 
 use super::env_file::EnvFile;
@@ -35,6 +36,8 @@ pub(crate) struct Environment {
     pub(crate) auth_users: Option<AuthUsers>,
     /// Roles of this database that get what roles of a backup have, by the backup's names.
     pub(crate) role_map: BTreeMap<String, String>,
+    /// Which of its backups are kept; `None`: all.
+    pub(crate) retention: Option<EnvironmentRules>,
     origin: Origin,
 }
 
@@ -58,6 +61,7 @@ impl Environment {
             full_every: None,
             auth_users: None,
             role_map: BTreeMap::new(),
+            retention: None,
             origin,
         }
     }
@@ -92,7 +96,9 @@ impl Environment {
         }
         let lock_timeout = section.lock_timeout.as_deref().map(parse_duration).transpose();
         let lock_timeout = lock_timeout.map_err(|why| usage(format!("lock_timeout {why}")))?;
+        let retention = section.retention.as_ref().map(|retention| retention.rules(&name)).transpose()?;
         Ok(Self {
+            retention,
             protected: section.protected,
             jobs: section.jobs,
             lock_timeout,
@@ -286,7 +292,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
 
 /// A length of time such as `12h`, `7d` or `2w`, where a day has 24 hours; may be zero. `None` for
 /// anything else: a negative one, or one with months, whose length nobody knows.
-pub(super) fn parse_interval(text: &str) -> Option<Duration> {
+pub(crate) fn parse_interval(text: &str) -> Option<Duration> {
     let span: jiff::Span = text.parse().ok()?;
     let length = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok()?;
     Duration::try_from(length).ok()

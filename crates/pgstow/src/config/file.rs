@@ -11,6 +11,7 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::environment::parse_interval;
+use super::retention::{RULES, RetentionSection};
 use super::suggest;
 
 /// The whole file.
@@ -90,6 +91,8 @@ pub(crate) struct EnvironmentSection {
     pub(crate) auth_users: Option<AuthUsers>,
     /// Roles of this database that get what roles of a backup have, by the backup's names.
     pub(crate) role_map: BTreeMap<String, String>,
+    /// Which backups are kept.
+    pub(crate) retention: Option<RetentionSection>,
 }
 
 /// The value may be shown with its line, since it is no secret; the message does not repeat it all
@@ -141,9 +144,16 @@ const ENVIRONMENT: Keys = Keys {
         "full_every",
         "auth_users",
         "role_map",
+        "retention",
     ],
-    later: &["retention", "grant_to", "check", "schedule"],
+    later: &["grant_to", "check", "schedule"],
 };
+
+const RETENTION: Keys = Keys {
+    known: &["keep_last", "within", "hourly", "daily", "weekly", "monthly", "yearly", "label"],
+    later: &[],
+};
+const LABEL: Keys = Keys { known: &RULES, later: &[] };
 
 /// Reads the file's text; `name` is how errors call it.
 ///
@@ -154,6 +164,11 @@ pub(crate) fn parse(text: &str, name: &str) -> Result<ConfigFile> {
     let table = DeTable::parse(text).map_err(|error| reader.broken(&error))?;
     reader.check_keys(table.get_ref())?;
     toml::from_str(text).map_err(|error| reader.broken(&error))
+}
+
+fn subtable<'t, 'i>(table: &'t DeTable<'i>, key: &str) -> Option<&'t DeTable<'i>> {
+    let (_, value) = table.iter().find(|(name, _)| name.get_ref() == key)?;
+    value.get_ref().as_table()
 }
 
 struct Reader<'t> {
@@ -195,6 +210,19 @@ impl Reader<'_> {
         for (name, value) in environments {
             let table = value.get_ref().as_table().ok_or_else(|| self.no_table(name, value))?;
             self.check_table(table, &ENVIRONMENT, &format!("[env.{}]", name.get_ref()))?;
+            if let Some(retention) = subtable(table, "retention") {
+                self.check_retention(retention, &format!("env.{}.retention", name.get_ref()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_retention(&self, retention: &DeTable<'_>, place: &str) -> Result<()> {
+        self.check_table(retention, &RETENTION, &format!("[{place}]"))?;
+        let labels = subtable(retention, "label").into_iter().flatten();
+        for (label, rules) in labels {
+            let Some(rules) = rules.get_ref().as_table() else { continue };
+            self.check_table(rules, &LABEL, &format!("[{place}.label.{}]", label.get_ref()))?;
         }
         Ok(())
     }
@@ -273,10 +301,23 @@ mod tests {
 
     #[test]
     fn keys_of_features_to_come_are_refused_as_such() {
-        for text in ["[env.a.retention]\nkeep_last = 5", "[env.a]\ngrant_to = []"] {
+        for text in ["[env.a]\nschedule = ''", "[env.a]\ngrant_to = []"] {
             let (message, _) = refused(text);
             assert!(message.contains("is not supported by this version"), "{message}");
         }
+    }
+
+    #[test]
+    fn an_unknown_rule_is_named_with_its_line_and_a_near_one() {
+        let (message, hints) = refused("[env.prod.retention]\nkeep_lst = 5\n");
+        assert!(
+            message.starts_with("pgstow.toml:2: unknown key \"keep_lst\" in [env.prod.retention]"),
+            "{message}"
+        );
+        assert_eq!(hints, ["did you mean \"keep_last\"?"]);
+        let (message, hints) = refused("[env.a.retention.label.x]\ndayly = 5\n");
+        assert!(message.starts_with("pgstow.toml:2: unknown key \"dayly\""), "{message}");
+        assert_eq!(hints, ["did you mean \"daily\"?"]);
     }
 
     #[test]
@@ -290,6 +331,8 @@ mod tests {
             ),
             ("[env.a]\nfull_every = 'secret'\n", "pgstow.toml:2: cannot be read / expected a time"),
             ("[env.a]\nauth_users = 'secret'\n", "pgstow.toml:2: cannot be read / expected one of"),
+            ("[env.a.retention]\nkeep_last = -1\n", "pgstow.toml:"),
+            ("[env.a.retention]\nwithin = '-1d'\n", "pgstow.toml:"),
             ("[env.a]\nfull_every = 7\n", "pgstow.toml:2: cannot be read / expected a string"),
             ("\n[env\n", "pgstow.toml:2"),
             ("[env]\nprod = 'postgres://u:secret@h/d'\n", "pgstow.toml:2: env.prod is a string"),

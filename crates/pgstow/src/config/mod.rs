@@ -9,6 +9,7 @@ mod env_file;
 mod environment;
 mod file;
 mod password;
+mod retention;
 mod suggest;
 mod variables;
 
@@ -16,7 +17,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub(crate) use encryption::{ConfiguredKeys, identity_file, recipients_of};
-pub(crate) use environment::{Environment, parse_duration};
+pub(crate) use environment::{Environment, parse_duration, parse_interval};
 use pgstow_core::interrupt::Interrupt;
 use pgstow_core::repository::encryption::Recipients;
 use pgstow_core::repository::format::id::EnvironmentName;

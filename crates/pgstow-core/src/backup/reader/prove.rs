@@ -143,15 +143,17 @@ impl Shared<'_> {
         if earlier.chunk.format != self.progress.format(table) {
             return Ok(Err(Doubt::Changed));
         }
-        Ok(if self.is_stored(&earlier.object) { Ok(since) } else { Err(Doubt::Object) })
+        Ok(if self.may_be_used(&earlier.object) { Ok(since) } else { Err(Doubt::Object) })
     }
 
-    /// Whether an earlier object is still there with its size; each is looked for once.
-    fn is_stored(&self, object: &Object) -> bool {
-        let known = self.stored.lock().unwrap_or_else(PoisonError::into_inner).get(&object.id).copied();
+    /// Whether an earlier object is not condemned, and still there with its size; each is looked for
+    /// once.
+    fn may_be_used(&self, object: &Object) -> bool {
+        let name = object.name();
+        let known = self.stored.lock().unwrap_or_else(PoisonError::into_inner).get(&name).copied();
         known.unwrap_or_else(|| {
-            let stored = self.repository.check_object_of(self.object_key, object).is_ok();
-            self.stored.lock().unwrap_or_else(PoisonError::into_inner).insert(object.id, stored);
+            let stored = self.repository.take_over(self.object_key, object);
+            self.stored.lock().unwrap_or_else(PoisonError::into_inner).insert(name, stored);
             stored
         })
     }

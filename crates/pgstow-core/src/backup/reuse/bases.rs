@@ -9,7 +9,7 @@ use crate::inventory::ObjectKind;
 use crate::repository::Repository;
 use crate::repository::format::encryption::{EncryptedTo, ObjectKey};
 use crate::repository::format::header::Header;
-use crate::repository::format::id::EnvironmentName;
+use crate::repository::format::id::{BackupId, EnvironmentName};
 use crate::repository::format::manifest::{Manifest, Sections};
 
 /// Interrupted backups that are looked at, at most.
@@ -27,6 +27,8 @@ pub(in crate::backup) struct Bases {
     pub(in crate::backup) object_key: Option<ObjectKey>,
     /// Why earlier backups are not among them, where encryption is the reason.
     pub(in crate::backup) closed: Option<Doubt>,
+    /// Those of `rows` that were interrupted.
+    interrupted: Vec<BackupId>,
 }
 
 /// A backup whose definitions may be taken over.
@@ -73,7 +75,29 @@ impl Bases {
         if bases.object_key.is_none() {
             bases.object_key = repository.new_object_key()?;
         }
+        let finished: Vec<&BackupId> = listing.backups.iter().map(|header| &header.id).collect();
+        let ids = bases.rows.iter().map(|manifest| &manifest.backup);
+        bases.interrupted = ids.filter(|id| !finished.contains(id)).cloned().collect();
         Ok(bases)
+    }
+
+    /// The finished backups among them, each once.
+    pub(in crate::backup) fn finished(&self) -> Vec<BackupId> {
+        let definitions = self.definitions.iter().map(|base| &base.manifest);
+        let mut ids: Vec<BackupId> =
+            self.rows.iter().chain(definitions).map(|manifest| manifest.backup.clone()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids.retain(|id| !self.interrupted.contains(id));
+        ids
+    }
+
+    /// Forgets the finished ones that are not among `usable`.
+    pub(in crate::backup) fn retain(&mut self, usable: &[BackupId]) {
+        let interrupted = &self.interrupted;
+        self.rows
+            .retain(|manifest| usable.contains(&manifest.backup) || interrupted.contains(&manifest.backup));
+        self.definitions.take_if(|base| !usable.contains(&base.manifest.backup));
     }
 
     fn has_whole(&self) -> bool {

@@ -39,6 +39,9 @@ pub struct Header {
     pub database: String,
     /// Definitions, rows or both.
     pub sections: Sections,
+    /// Only chosen tables, or not the rows of all of them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub limited: bool,
     /// Number of objects of each kind at the source.
     pub counts: BTreeMap<ObjectKind, usize>,
     /// Rows of all tables.
@@ -56,6 +59,10 @@ pub struct Header {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<EncryptedTo>,
     /// Length of the manifest's file.
+    /// BLAKE3 of `objects.list`, for those who have no key to the manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects_list_hash: Option<ObjectId>,
+    /// Length of `manifest.json.zst`.
     pub manifest_bytes: u64,
     /// BLAKE3 of the manifest's file.
     pub manifest_hash: ObjectId,

@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectId(pub [u8; 32]);
 
+/// Tells one run from all others in the names of its marks: 16 lowercase hex digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RunTag(pub(crate) [u8; 8]);
+
 /// What an object's file is called: its id and which copy of the content it is. As text `<id>`, or
 /// `<id>-<copy>` where the copy is not 0.
 ///
@@ -51,6 +55,8 @@ const LABEL_RULE: &str =
     "use letters, digits, '-' and '.', starting with a letter or digit, at most 63, and not 'latest'";
 const ID_RULE: &str = "expected <environment>_<YYYY-MM-DDTHH-MM-SSZ>[_<label>]";
 const OBJECT_RULE: &str = "expected 64 lowercase hex digits, and -<number> for a further copy";
+/// Characters of a time as ids write it.
+pub(super) const TIME_LENGTH: usize = 20;
 const TIME_FORMAT: &str = "%Y-%m-%dT%H-%M-%SZ";
 const NAME_RULE: &str = "use letters, digits, '-' and '.', starting with a letter or digit, at most 63";
 
@@ -122,7 +128,7 @@ fn is_backup_id(value: &str) -> bool {
 /// is time order.
 pub(crate) fn is_time(value: &str) -> bool {
     jiff::civil::DateTime::strptime(TIME_FORMAT, value)
-        .is_ok_and(|time| value.len() == 20 && time.strftime(TIME_FORMAT).to_string() == value)
+        .is_ok_and(|time| value.len() == TIME_LENGTH && time.strftime(TIME_FORMAT).to_string() == value)
 }
 
 /// A time as ids write it. Times before 1970 count as 1970, so that the width is fixed.
@@ -209,6 +215,19 @@ pub(super) fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
         *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
     }
     Some(bytes)
+}
+
+impl RunTag {
+    /// The tag that `text` writes.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        from_hex(text).map(Self)
+    }
+}
+
+impl fmt::Display for RunTag {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
 }
 
 impl fmt::Display for ObjectId {

@@ -1,6 +1,6 @@
 //! Where each file of a repository lies. Every path is made here, from checked names only.
 
-use super::id::{BackupId, ObjectId, ObjectName};
+use super::id::{BackupId, ObjectId, ObjectName, RunTag, TIME_LENGTH, is_time};
 
 /// Makes a folder a repository.
 pub(crate) const REPOSITORY_FILE: &str = "pgstow.json";
@@ -27,11 +27,26 @@ pub(crate) const OBJECTS_LIST: &str = "objects.list";
 /// Says that no run works in the folder any more. It has no header then.
 pub(crate) const ENDED_FILE: &str = "ended";
 
+/// Says that a prune lets the backup go. It means nothing while there is a header.
+pub(crate) const PRUNED_FILE: &str = "pruned";
+/// Keeps a backup whatever retention says.
+pub(crate) const PINNED_FILE: &str = "pinned";
+/// Holds the condemned lists and what is done about them.
+pub(crate) const CONDEMNED: &str = "condemned";
+
+const PENDING_PREFIX: &str = "pending-";
+const PENDING_SUFFIX: &str = ".json";
+const LIST_SUFFIX: &str = ".list";
+const SWEEPING_INFIX: &str = ".sweeping-";
+const SWEPT_SUFFIX: &str = ".swept";
+const CLOCK_PREFIX: &str = "clock-";
 const PROGRESS_PREFIX: &str = "progress-";
 const PROGRESS_SUFFIX: &str = ".json.zst";
 
 /// Longest `pgstow.json` or header that is read.
 pub(crate) const HEADER_LIMIT_BYTES: u64 = 1 << 20;
+/// Longest pending mark that is read.
+pub(crate) const PENDING_LIMIT_BYTES: u64 = 16 << 20;
 /// Longest receipt that is read.
 pub(crate) const RECEIPT_LIMIT_BYTES: u64 = 64 << 20;
 /// Longest file of a backup's folder, as stored and decompressed.
@@ -60,6 +75,13 @@ pub(crate) fn object(name: &ObjectName, encrypted: bool) -> String {
     let name = name.to_string();
     let folder: String = name.chars().take(2).collect();
     stored_name(&format!("{OBJECTS}/{folder}/{name}.zst"), encrypted)
+}
+
+/// The name of the object at a path that [`object`] makes; `None` for any other path.
+pub(crate) fn object_name(path: &str, encrypted: bool) -> Option<ObjectName> {
+    let suffix = stored_name(".zst", encrypted);
+    let name = path.rsplit('/').next()?.strip_suffix(suffix.as_str())?.parse().ok()?;
+    (object(&name, encrypted) == path).then_some(name)
 }
 
 /// A receipt; `time` is as ids write it.
@@ -109,7 +131,82 @@ pub(crate) fn is_file_name(name: &str) -> bool {
         && name != MANIFEST_FILE
         && name != ENCRYPTED_MANIFEST_FILE
         && name != ENDED_FILE
+        && name != PRUNED_FILE
+        && name != PINNED_FILE
         && !name.starts_with(PROGRESS_PREFIX)
+        && !name.starts_with(PENDING_PREFIX)
+}
+
+/// The pending mark of the run of this tag, in its backup's folder.
+pub(crate) fn pending_file(tag: &RunTag) -> String {
+    format!("{PENDING_PREFIX}{tag}{PENDING_SUFFIX}")
+}
+
+/// Whether this is the name of a pending mark.
+pub(crate) fn is_pending_file(name: &str) -> bool {
+    let tag = name.strip_prefix(PENDING_PREFIX).and_then(|rest| rest.strip_suffix(PENDING_SUFFIX));
+    tag.is_some_and(|tag| RunTag::parse(tag).is_some())
+}
+
+/// The name of the condemned list that the run of this tag makes; `time` is as ids write it.
+pub(crate) fn list_name(time: &str, tag: &RunTag) -> String {
+    format!("{time}-{tag}")
+}
+
+/// A condemned list, by its name.
+pub(crate) fn condemned_list(name: &str) -> String {
+    format!("{CONDEMNED}/{name}{LIST_SUFFIX}")
+}
+
+/// The mark that the run of this tag sweeps a condemned list.
+pub(crate) fn sweeping_mark(name: &str, tag: &RunTag) -> String {
+    format!("{CONDEMNED}/{name}{SWEEPING_INFIX}{tag}")
+}
+
+/// The mark that a condemned list is swept.
+pub(crate) fn swept_mark(name: &str) -> String {
+    format!("{CONDEMNED}/{name}{SWEPT_SUFFIX}")
+}
+
+/// A file whose only meaning is when the store says that it was written.
+pub(crate) fn clock_file(tag: &RunTag) -> String {
+    format!("{CONDEMNED}/{CLOCK_PREFIX}{tag}")
+}
+
+/// What a file below `condemned/` is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum CondemnedFile<'p> {
+    /// A list, by its name.
+    List(&'p str),
+    /// Somebody sweeps the list of this name, or began to.
+    Sweeping(&'p str),
+    /// The list of this name is swept.
+    Swept(&'p str),
+    /// Tells the time, once.
+    Clock,
+}
+
+/// What the file at `path` is; `None` for any other.
+pub(crate) fn condemned_file(path: &str) -> Option<CondemnedFile<'_>> {
+    let name = path.strip_prefix(CONDEMNED)?.strip_prefix('/')?;
+    if let Some(list) = name.strip_suffix(LIST_SUFFIX) {
+        return is_list_name(list).then_some(CondemnedFile::List(list));
+    }
+    if let Some(list) = name.strip_suffix(SWEPT_SUFFIX) {
+        return is_list_name(list).then_some(CondemnedFile::Swept(list));
+    }
+    if let Some(tag) = name.strip_prefix(CLOCK_PREFIX) {
+        return RunTag::parse(tag).map(|_| CondemnedFile::Clock);
+    }
+    let (list, tag) = name.split_once(SWEEPING_INFIX)?;
+    (is_list_name(list) && RunTag::parse(tag).is_some()).then_some(CondemnedFile::Sweeping(list))
+}
+
+fn is_list_name(name: &str) -> bool {
+    let parts = name.split_at_checked(TIME_LENGTH);
+    parts.is_some_and(|(time, rest)| {
+        is_time(time) && rest.strip_prefix('-').is_some_and(|tag| RunTag::parse(tag).is_some())
+    })
 }
 
 /// Whether a file of a backup's folder is encrypted in an encrypted repository. What prune needs is
@@ -124,9 +221,97 @@ pub(crate) fn objects_list(names: impl Iterator<Item = ObjectName>) -> Vec<u8> {
     sorted.iter().flat_map(|name| format!("{name}\n").into_bytes()).collect()
 }
 
+/// The names in what [`objects_list`] made; `None` for anything else.
+pub(crate) fn parse_objects_list(file: &[u8]) -> Option<Vec<ObjectName>> {
+    let text = std::str::from_utf8(file).ok()?;
+    let names: Vec<ObjectName> = text.lines().map(|line| line.parse().ok()).collect::<Option<_>>()?;
+    // The one way of writing it: sorted, nothing twice, every line ended.
+    (objects_list(names.iter().copied()) == file).then_some(names)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_of_the_protocol_are_known_by_their_names_and_no_others_are() {
+        let tag = RunTag([0xab; 8]);
+        let list = list_name("2026-11-21T09-12-04Z", &tag);
+        assert_eq!(condemned_file(&condemned_list(&list)), Some(CondemnedFile::List(&list)));
+        assert_eq!(condemned_file(&sweeping_mark(&list, &tag)), Some(CondemnedFile::Sweeping(&list)));
+        assert_eq!(condemned_file(&swept_mark(&list)), Some(CondemnedFile::Swept(&list)));
+        assert_eq!(condemned_file(&clock_file(&tag)), Some(CondemnedFile::Clock));
+        for wrong in [
+            "condemned/x.list".to_owned(),
+            format!("condemned/{list}"),
+            format!("condemned/{list}.lists"),
+            format!("condemned/{list}.sweeping"),
+            format!("condemned/{list}.sweeping-1"),
+            format!("condemned/a/{list}.list"),
+            format!("backups/{list}.list"),
+            format!("condemned/{}.list", list.to_uppercase()),
+            "condemned/clock-".to_owned(),
+        ] {
+            assert_eq!(condemned_file(&wrong), None, "{wrong}");
+        }
+        assert!(is_pending_file(&pending_file(&tag)));
+        for name in [pending_file(&tag), PRUNED_FILE.to_owned(), PINNED_FILE.to_owned()] {
+            assert!(!is_file_name(&name), "no manifest lists {name}");
+        }
+    }
+
+    #[test]
+    fn the_path_of_an_object_tells_its_name_and_no_other_path_does() {
+        let id = ObjectId::of(b"x");
+        for copy in [0, 1, u32::MAX] {
+            let name = ObjectName { id, copy };
+            for encrypted in [false, true] {
+                let path = object(&name, encrypted);
+                assert_eq!(object_name(&path, encrypted), Some(name));
+                assert_eq!(object_name(&path, !encrypted), None);
+            }
+        }
+        let path = object(&ObjectName { id, copy: 0 }, false);
+        for wrong in [
+            path.replace("objects/", "objects/00/"),
+            path.replace("objects/", "backups/"),
+            path.replacen(&id.to_string()[..2], "zz", 1),
+            path.to_uppercase(),
+            path.replace(".zst", ""),
+            format!("{path}.zst"),
+            format!("{path}/x"),
+            "objects/readme.txt".to_owned(),
+            "objects".to_owned(),
+            String::new(),
+        ] {
+            assert_eq!(object_name(&wrong, false), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_objects_is_read_as_it_is_written_and_no_other_way() {
+        let names: Vec<ObjectName> = (0..9u8)
+            .map(|number| ObjectName { id: ObjectId::of(&[number]), copy: u32::from(number % 2) })
+            .collect();
+        let file = objects_list(names.iter().copied());
+        let mut sorted = names;
+        sorted.sort_unstable();
+        assert_eq!(parse_objects_list(&file), Some(sorted));
+        assert_eq!(parse_objects_list(b""), Some(Vec::new()));
+        let text = String::from_utf8(file).unwrap();
+        let first = text.lines().next().unwrap();
+        for wrong in [
+            text.trim_end().to_owned(),
+            format!("{text}\n"),
+            format!("{first}\n{text}"),
+            format!("{text}{first}\n"),
+            text.replace('\n', "\r\n"),
+            text.to_uppercase(),
+            text[1..].to_owned(),
+        ] {
+            assert_eq!(parse_objects_list(wrong.as_bytes()), None, "{wrong:?}");
+        }
+    }
 
     #[test]
     fn the_name_of_a_progress_file_tells_its_number_and_hash_and_no_other_name_does() {

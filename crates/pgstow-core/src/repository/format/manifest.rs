@@ -125,10 +125,12 @@ pub struct Selection {
 impl Selection {
     /// Whether every table is meant, with its rows.
     pub fn is_unlimited(&self) -> bool {
-        self.sections != Sections::SchemaOnly
-            && [&self.tables, &self.exclude_tables, &self.exclude_data]
-                .iter()
-                .all(|patterns| patterns.is_empty())
+        self.sections != Sections::SchemaOnly && !self.is_limited()
+    }
+
+    /// Whether only chosen tables are meant, or not the rows of all of them.
+    pub fn is_limited(&self) -> bool {
+        [&self.tables, &self.exclude_tables, &self.exclude_data].iter().any(|patterns| !patterns.is_empty())
     }
 }
 

@@ -1,12 +1,14 @@
 //! The repository's files as bytes and types, version 1 (`docs/format.md`). Pure: no I/O.
 
 pub(crate) mod compressed;
+pub(crate) mod condemned;
 pub mod encryption;
 pub mod header;
 pub mod id;
 pub(crate) mod identity;
 pub(crate) mod layout;
 pub mod manifest;
+pub(crate) mod pending;
 pub mod proof;
 pub mod receipt;
 mod sealed;

@@ -19,6 +19,15 @@ pub(in crate::repository) struct ObjectFiles {
     cipher: Option<Arc<Cipher>>,
 }
 
+/// What lies under the name of an object that is to be stored.
+pub(super) enum Existing {
+    Absent,
+    /// The same content, with the size that it has there.
+    Whole(Object),
+    /// Another length than the content should have, and no key to tell whether that is damage.
+    Closed,
+}
+
 impl ObjectFiles {
     pub(in crate::repository) fn new(store: Arc<dyn Store>, cipher: Option<Arc<Cipher>>) -> Self {
         Self { store, cipher }
@@ -74,54 +83,40 @@ impl ObjectFiles {
         }
     }
 
-    /// Makes sure that a stored object of the same id can stand for `written`, and returns it with
-    /// its own stored size.
+    /// Looks whether a stored object of the same name can stand for `written`.
     ///
     /// The same content compresses to the same size unless level or library differ. So an equal size
     /// of what is compressed is taken for whole, as files appear whole or not at all; any other is
-    /// read through.
-    pub(super) fn check_existing(
+    /// read through, where there is a key.
+    ///
+    /// # Errors
+    /// The store's; damage, named: it is left as it is.
+    pub(super) fn existing(
         &self,
-        written: Object,
+        written: &Object,
         compressed_bytes: u64,
         key: Option<&ObjectKey>,
-    ) -> Result<Object> {
-        let path = self.path(&written);
-        let stored_bytes = self
-            .store
-            .size(&path)?
-            .ok_or_else(|| Error::failed(format!("{}/{path} vanished while it was used", self.location())))?;
-        let object = Object { stored_bytes, ..written };
+    ) -> Result<Existing> {
+        let path = self.path(written);
+        let Some(stored_bytes) = self.store.size(&path)? else { return Ok(Existing::Absent) };
+        let object = Object { stored_bytes, ..written.clone() };
         let found_bytes = match &self.cipher {
             None => Some(stored_bytes),
             Some(_) => self.content_bytes(&path, stored_bytes)?,
         };
-        if found_bytes != Some(compressed_bytes) {
-            self.read_existing(&object, key)?;
+        if found_bytes == Some(compressed_bytes) {
+            return Ok(Existing::Whole(object));
         }
-        Ok(object)
+        match self.read(&object, key).and_then(ObjectReader::read_through) {
+            Ok(_) => Ok(Existing::Whole(object)),
+            Err(error) if error.kind() == ErrorKind::Key => Ok(Existing::Closed),
+            Err(error) => Err(error),
+        }
     }
 
     fn content_bytes(&self, path: &str, stored_bytes: u64) -> Result<Option<u64>> {
         let file = BufReader::new(self.store.read(path)?);
         ContentLength::of(file, stored_bytes)
             .map_err(|error| store_failure(error, || format!("cannot read {}/{path}", self.location())))
-    }
-
-    fn read_existing(&self, object: &Object, key: Option<&ObjectKey>) -> Result<()> {
-        let read = self.read(object, key).and_then(ObjectReader::read_through);
-        read.map(|_| ()).map_err(|error| {
-            if error.kind() != ErrorKind::Key {
-                return error;
-            }
-            let path = self.path(object);
-            Error::failed(format!(
-                "object {}/{path} has another length than its content would have",
-                self.location()
-            ))
-            .why("it is damaged, or was compressed otherwise; without a private key nobody can tell")
-            .hint("pgstow verify BACKUP --read-data  tells, on a machine that has the key")
-            .hint("if it is damaged, move the file away: the next backup stores that object again")
-        })
     }
 }

@@ -1,25 +1,25 @@
-//! What has to be confirmed before a restore. Pure: the questions are asked elsewhere.
+//! What has to be confirmed before a restore, or before backups are deleted. Pure: the questions are asked elsewhere.
 
 use pgstow_core::Error;
 
 /// What the decision depends on.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Request<'a> {
+pub(in crate::commands) struct Request<'a> {
     /// Something in the target can be lost or mixed.
-    pub(super) destructive: bool,
+    pub(in crate::commands) destructive: bool,
     /// The target's name: the environment's, or `host:port/database`.
-    pub(super) target: &'a str,
+    pub(in crate::commands) target: &'a str,
     /// The target is a protected environment of this name.
-    pub(super) protected: Option<&'a str>,
+    pub(in crate::commands) protected: Option<&'a str>,
     /// `--yes` (empty) or `--yes=NAME`.
-    pub(super) yes: Option<&'a str>,
+    pub(in crate::commands) yes: Option<&'a str>,
     /// Somebody can be asked.
-    pub(super) interactive: bool,
+    pub(in crate::commands) interactive: bool,
 }
 
 /// What to do.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Decision {
+pub(in crate::commands) enum Decision {
     /// Go on.
     Go,
     /// Ask yes or no.
@@ -31,7 +31,7 @@ pub(super) enum Decision {
 }
 
 /// Decides. A protected environment is never satisfied by `--yes` alone.
-pub(super) fn decide(request: &Request<'_>) -> Decision {
+pub(in crate::commands) fn decide(request: &Request<'_>) -> Decision {
     if !request.destructive {
         return Decision::Go;
     }
@@ -57,7 +57,7 @@ pub(super) fn decide(request: &Request<'_>) -> Decision {
 }
 
 /// Whether an answer agrees.
-pub(super) fn agrees(decision: &Decision, answer: &str) -> bool {
+pub(in crate::commands) fn agrees(decision: &Decision, answer: &str) -> bool {
     match decision {
         Decision::Go => true,
         Decision::Confirm => matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes"),
@@ -67,7 +67,7 @@ pub(super) fn agrees(decision: &Decision, answer: &str) -> bool {
 }
 
 /// The refusal as an error.
-pub(super) fn refusal(message: String, hint: String) -> Error {
+pub(in crate::commands) fn refusal(message: String, hint: String) -> Error {
     Error::refused(message).hint(hint)
 }
 

@@ -1,6 +1,6 @@
 //! `pgstow restore`: plan, confirmation, restore, verification, receipt.
 
-mod guard;
+pub(super) mod guard;
 mod present;
 
 use std::collections::BTreeMap;

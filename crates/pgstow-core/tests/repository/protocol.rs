@@ -1,0 +1,1 @@
+//! Several runs in one repository, driven into each other step by step.
