@@ -105,7 +105,8 @@ fn look(options: &BackupOptions, interrupt: &Interrupt, lines: &mut Lines) -> Re
     let places = ToolPlaces { configured: options.pg_dump.clone(), search_path: options.search_path.clone() };
     let tool = PgDump::find(&places, server_major(&connection));
     lines.note("pg_dump", tool, |tool| format!("{} at {}", tool.version, tool.program.display()))?;
-    let scope = Scope::new(&options.selection, source.in_recovery, hosting, options.auth_users)?;
+    let scope =
+        Scope::new(&options.selection, source.in_recovery, hosting, options.auth_users.unwrap_or_default())?;
     let listed = relations::list(&mut connection, Sizes::Read).map_err(Error::from);
     let Some(listed) = lines.note("tables", listed, |relations| size_of(relations, &scope))? else {
         return Ok(());

@@ -66,8 +66,9 @@ pub struct BackupOptions {
     pub full_every: Duration,
     /// How often at most it is written down what is finished, for the case of an interruption.
     pub keep_every: Duration,
-    /// How much of the users of a managed authentication service is carried.
-    pub auth_users: AuthUsers,
+    /// How much of the users of a managed authentication service is carried; `None`: all of it into
+    /// an encrypted repository, and elsewhere nothing that they sign in with.
+    pub auth_users: Option<AuthUsers>,
 }
 
 impl BackupOptions {
@@ -87,7 +88,7 @@ impl BackupOptions {
             full: false,
             full_every: Duration::from_secs(7 * 24 * 60 * 60),
             keep_every: Duration::from_secs(10),
-            auth_users: AuthUsers::default(),
+            auth_users: None,
         }
     }
 }

@@ -21,6 +21,10 @@ pub(super) struct Contents<'a> {
     pub(super) vault: Option<Vault>,
     /// Secrets in it, where they can be counted.
     pub(super) secrets: Option<u64>,
+    /// Nobody reads the backup without a key.
+    pub(super) encrypted: bool,
+    /// The user said how much of the platform's users is wanted.
+    pub(super) users_chosen: bool,
 }
 
 /// What exists at the source and is not in the backup.
@@ -127,9 +131,14 @@ pub(super) fn remarks(contents: &Contents<'_>, scope: &Scope) -> Vec<String> {
     match rows_of(contents, USERS) {
         Some(users @ 1..) if is_managed && scope.users() == AuthUsers::Full => {
             let users = if users == 1 { "1 user".into() } else { format!("{users} users") };
-            vec![format!(
-                "password hashes and tokens of {users} are in this backup, and the repository is not encrypted"
-            )]
+            let said = format!("password hashes and tokens of {users} are in this backup");
+            match (contents.encrypted, contents.users_chosen) {
+                (false, _) => vec![format!("{said}, and the repository is not encrypted")],
+                (true, false) => vec![format!(
+                    "{said}, as the repository is encrypted; auth_users = \"metadata\" leaves them out"
+                )],
+                (true, true) => Vec::new(),
+            }
         }
         _ => Vec::new(),
     }
@@ -232,6 +241,8 @@ mod tests {
             subscriptions: &[],
             vault,
             secrets,
+            encrypted: false,
+            users_chosen: true,
         };
         let list = list(&contents, scope);
         let list = list.into_iter().map(|item| (format!("{}: {}", item.what, item.reason), item.expected));

@@ -6,7 +6,7 @@ use super::{BackupOptions, large_objects, preflight};
 use crate::error::Result;
 use crate::interrupt::Interrupt;
 use crate::monitor::{Event, Monitor};
-use crate::platform::Keeper;
+use crate::platform::{AuthUsers, Keeper};
 use crate::postgres::ConnectionSettings;
 use crate::postgres::catalog::hosting;
 use crate::postgres::catalog::relations::{self, Sizes};
@@ -43,6 +43,8 @@ pub(super) fn prepare(
     monitor: &dyn Monitor,
     interrupt: &Interrupt,
 ) -> Result<(Start, Connection)> {
+    // What cannot be stored need not be read.
+    repository.encrypts_to()?;
     let mut connection = Connection::open(&options.connection, interrupt)?;
     pooler::refuse_transaction_pooler(&mut connection, interrupt)?;
     // Before any other query: the role's own settings (time-outs, say) must not apply to us.
@@ -53,7 +55,9 @@ pub(super) fn prepare(
     let server = format!("PostgreSQL {}", source.server_version);
     monitor.event(Event::Connected { endpoint: &endpoint, server: &server });
     let hosting = hosting::read(&mut connection)?;
-    let scope = Scope::new(&options.selection, source.in_recovery, hosting, options.auth_users)?;
+    let by_protection = if repository.is_encrypted() { AuthUsers::Full } else { AuthUsers::Metadata };
+    let users = options.auth_users.unwrap_or(by_protection);
+    let scope = Scope::new(&options.selection, source.in_recovery, hosting, users)?;
     let relations = relations::list(&mut connection, Sizes::Skip)?;
     scope.require_matches(&relations)?;
     preflight::require_readable(&relations, &scope, &source.role)?;

@@ -294,6 +294,8 @@ impl Attempt<'_> {
             subscriptions: &definitions.subscriptions,
             vault: plan.managed.vault,
             secrets: definitions.managed.secrets,
+            encrypted: self.repository.is_encrypted(),
+            users_chosen: self.options.auth_users.is_some(),
         };
         let not_carried = not_carried::list(&source, &start.scope);
         let remarks = not_carried::remarks(&source, &start.scope);

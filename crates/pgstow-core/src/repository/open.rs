@@ -176,6 +176,15 @@ impl Repository {
         self.cipher.as_ref().map(|cipher| Ok(cipher.recipients()?.encrypted_to())).transpose()
     }
 
+    /// Reads the private keys of an encrypted repository now rather than when the first file is read,
+    /// before something else needs the terminal.
+    ///
+    /// # Errors
+    /// Key: what is configured cannot be used, or the passphrase is wrong.
+    pub fn unlock(&self) -> Result<()> {
+        self.cipher.as_ref().map_or(Ok(()), |cipher| cipher.unlock(self.store()))
+    }
+
     /// Stores a private key that is protected by a passphrase, under its public key.
     ///
     /// # Errors

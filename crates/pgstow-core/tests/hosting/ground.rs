@@ -72,7 +72,7 @@ impl Ground {
             jobs: 2,
             pg_dump: Some(programs(client).join("pg_dump")),
             lock_timeout: Duration::from_secs(10),
-            auth_users,
+            auth_users: Some(auth_users),
             ..BackupOptions::new(EnvironmentName::new("test").expect("a name"), self.settings(USER))
         }
     }

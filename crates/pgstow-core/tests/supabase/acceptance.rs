@@ -119,7 +119,7 @@ fn back_up(
         jobs: 2,
         pg_dump: Some(client_programs(major).join("pg_dump")),
         lock_timeout: Duration::from_secs(10),
-        auth_users,
+        auth_users: Some(auth_users),
         ..BackupOptions::new(EnvironmentName::new("project").expect("a name"), connection.clone())
     };
     backup::run(&repository(folder), &options, &Silent, &Interrupt::new())

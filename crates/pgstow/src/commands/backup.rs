@@ -67,7 +67,7 @@ pub(crate) struct Arguments {
     exclude_data: Vec<String>,
 
     /// Users of Supabase Auth: none, metadata (without passwords and tokens) or full [default:
-    /// metadata]
+    /// metadata, or full into an encrypted repository]
     #[arg(long, value_name = "HOW", value_parser = parse_auth_users)]
     auth_users: Option<AuthUsers>,
 
@@ -132,7 +132,7 @@ pub(super) fn run(app: &App<'_>, arguments: Arguments) -> Result<Exit, Failure> 
             exclude_tables: arguments.exclude_table,
             exclude_data: arguments.exclude_data,
         },
-        auth_users: arguments.auth_users.unwrap_or(configured.auth_users),
+        auth_users: arguments.auth_users.or(configured.auth_users),
         ..configured
     };
     let (repository, new) = app.repository_or_new().map_err(nothing_written)?;
@@ -187,7 +187,7 @@ pub(super) fn options(
         search_path: app.process.search_path(),
         lock_timeout: reading.lock_timeout.or(lock_timeout).unwrap_or(defaults.lock_timeout),
         full_every: full_every.unwrap_or(defaults.full_every),
-        auth_users: database.environment.and_then(|environment| environment.auth_users).unwrap_or_default(),
+        auth_users: database.environment.and_then(|environment| environment.auth_users),
         ..defaults
     })
 }

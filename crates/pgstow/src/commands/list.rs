@@ -57,6 +57,8 @@ struct Entry {
     proven_at: Option<Timestamp>,
     pinned: Option<String>,
     verdict: Verdict,
+    /// Receipts that no key at hand opens: it may have been.
+    closed: bool,
 }
 
 pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure> {
@@ -87,7 +89,8 @@ pub(super) fn print(app: &App<'_>, repository: &Repository, environment: Option<
         listing
             .damaged
             .extend(receipts.damaged.into_iter().map(|(name, found)| (format!("receipts/{name}"), found)));
-        entries.push(Entry { header, proven_at, pinned, verdict });
+        let closed = !receipts.closed.is_empty();
+        entries.push(Entry { header, proven_at, closed, pinned, verdict });
     }
     let exit = if listing.damaged.is_empty() { Exit::Done } else { Exit::Differs };
     if app.output.is_json() {
@@ -167,8 +170,9 @@ fn table(entries: &[Entry], now: Timestamp) -> Table {
         ("KEPT BECAUSE", Align::Cut),
         ("NOTE", Align::Cut),
     ]);
-    for Entry { header, proven_at, verdict, .. } in entries {
-        let proven = proven_at.map_or_else(|| "-".to_owned(), |time| format::ago(time, now));
+    for Entry { header, proven_at, closed, verdict, .. } in entries {
+        let unproven = if *closed { "no key" } else { "-" };
+        let proven = proven_at.map_or_else(|| unproven.to_owned(), |time| format::ago(time, now));
         let incomplete = (header.not_carried > 0).then(|| format!("{} not carried", header.not_carried));
         let note: Vec<&str> = incomplete.as_deref().into_iter().chain(header.note.as_deref()).collect();
         let cells = vec![

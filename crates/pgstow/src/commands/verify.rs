@@ -34,6 +34,7 @@ struct JsonReport<'r> {
 pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure> {
     let repository = app.repository()?;
     let header = repository.resolve(&arguments.backup)?;
+    repository.unlock()?;
     let report = check(app, &repository, &header, arguments.read_data)?;
     present(app, &report)?;
     Ok(if report.is_good() { Exit::Done } else { Exit::Failed })

@@ -7,6 +7,7 @@ mod bad_input;
 mod balance;
 mod concurrent_ddl;
 mod connections;
+mod encryption;
 mod ground;
 mod incremental;
 mod interrupt;

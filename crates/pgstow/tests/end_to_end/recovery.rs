@@ -21,6 +21,8 @@ fn commands() -> BTreeMap<String, String> {
             Some(heading) => section = heading.chars().take_while(char::is_ascii_digit).collect(),
             None if line == "```sh" => is_shell = true,
             None if line == "```" => is_shell = false,
+            // Where the test has its key and its room.
+            None if is_shell && line.starts_with("export IDENTITY=") => {}
             None if is_shell => {
                 let block = sections.entry(section.clone()).or_default();
                 block.push_str(line);
@@ -32,8 +34,13 @@ fn commands() -> BTreeMap<String, String> {
     sections
 }
 
+/// A table of several chunks; the others share objects.
+const LARGE: &str = "CREATE TABLE public.many_chunks AS
+    SELECT n, md5(n::text) || md5((n + 1)::text) AS body FROM generate_series(1, 400000) AS n";
+
 /// Tables that are recovered one by one.
 const TABLES: &[(&str, &str)] = &[
+    ("public", "many_chunks"),
     ("shop", "customer"),
     ("shop", "order"),
     ("shop", "order_line"),
@@ -51,20 +58,42 @@ const TABLES: &[(&str, &str)] = &[
 
 #[test]
 fn rows_come_back_by_following_the_recovery_page() {
+    follow_the_page(None);
+}
+
+#[test]
+fn rows_come_back_from_an_encrypted_repository_by_following_the_recovery_page() {
+    let keys = tempfile::tempdir().expect("a folder");
+    let identity = keys.path().join("key.txt");
+    let made = Command::new("age-keygen").arg("-o").arg(&identity).output().expect("age-keygen starts");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    follow_the_page(Some(&identity));
+}
+
+/// Recovers every table, with stock programs alone; `identity` is the key of an encrypted repository.
+fn follow_the_page(identity: Option<&Path>) {
     let server = servers::shared(DEFAULT_MAJOR);
     let source = server.database("source");
     source.run(&for_major(EVERYTHING, DEFAULT_MAJOR));
+    source.run(LARGE);
     let workspace = Workspace::with_source(&source);
+    if let Some(identity) = identity {
+        let public = workspace.run(&["key", "show", &identity.to_string_lossy()]).succeeded().stdout;
+        workspace.run(&["init", "--encrypt-to", public.trim()]).succeeded();
+    }
     let id = workspace.backup(&[]);
     let target = server.database("rescue");
     let sections = commands();
+    let plain = workspace.path().join("plain");
     let run = |section: &str, schema: &str, table: &str| {
+        let decrypted = identity.is_some() && section != "0";
+        let folder = if decrypted { plain.clone() } else { workspace.repository() };
         let script = sections.get(section).unwrap_or_else(|| panic!("the page has no section {section}"));
         let mut path = client_programs(DEFAULT_MAJOR).into_os_string();
         path.push(":/usr/bin:/bin");
         let output = Command::new("bash")
             .args(["-eu", "-c", script])
-            .current_dir(workspace.repository())
+            .current_dir(folder)
             .env_clear()
             .env("PATH", path)
             .env("LC_ALL", "C.UTF-8")
@@ -75,6 +104,8 @@ fn rows_come_back_by_following_the_recovery_page() {
             .env("PGDATABASE", &target.name)
             .env("PGCLIENTENCODING", "UTF8")
             .env("BACKUP", format!("backups/{id}"))
+            .env("IDENTITY", identity.unwrap_or(Path::new("")))
+            .env("PLAIN", &plain)
             .env("SCHEMA", schema)
             .env("TABLE", table)
             .output()
@@ -85,7 +116,8 @@ fn rows_come_back_by_following_the_recovery_page() {
         said
     };
     assert!(sections[""].contains("export BACKUP="), "the page begins with its variables");
-    for section in ["1", "2"] {
+    let first = if identity.is_some() { Some("0") } else { None };
+    for section in first.into_iter().chain(["1", "2"]) {
         run(section, "shop", "customer");
     }
     for (schema, table) in TABLES {

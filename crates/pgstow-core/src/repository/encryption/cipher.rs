@@ -34,6 +34,14 @@ impl Cipher {
         })
     }
 
+    /// Reads the private keys now, where there are any: a terminal may be free to ask on only now.
+    ///
+    /// # Errors
+    /// Key: what is configured cannot be used, or the passphrase is wrong.
+    pub(in crate::repository) fn unlock(&self, store: &dyn Store) -> Result<()> {
+        self.keyring.keys(store, Asking::Allowed).map(|_| ())
+    }
+
     /// Encrypts a small file to the recipients.
     ///
     /// # Errors

@@ -16,12 +16,20 @@ const KEY_FILES: usize = 8;
 /// The private keys at hand.
 pub(super) struct Keyring {
     source: Option<Box<dyn KeySource>>,
-    keys: Mutex<Option<Arc<[PrivateKey]>>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// All that can be had.
+    all: Option<Arc<[PrivateKey]>>,
+    /// Those that were had without asking anybody.
+    unasked: Option<Arc<[PrivateKey]>>,
 }
 
 impl Keyring {
     pub(super) fn new(source: Option<Box<dyn KeySource>>) -> Self {
-        Self { source, keys: Mutex::new(None) }
+        Self { source, known: Mutex::default() }
     }
 
     /// The keys; none where there are none at hand.
@@ -29,14 +37,22 @@ impl Keyring {
     /// # Errors
     /// Key: what is configured cannot be used, or the passphrase is wrong.
     pub(super) fn keys(&self, store: &dyn Store, asking: Asking) -> Result<Arc<[PrivateKey]>> {
-        let mut known = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(keys) = known.as_ref() {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let unasked = known.unasked.as_ref().filter(|_| asking == Asking::Unwanted);
+        if let Some(keys) = known.all.as_ref().or(unasked) {
             return Ok(Arc::clone(keys));
         }
-        let (keys, complete) = self.read(store, asking)?;
+        let read = self.read(store, asking);
+        if asking == Asking::Unwanted && read.is_err() {
+            // Not tried for each file anew.
+            known.unasked = Some(Arc::new([]));
+        }
+        let (keys, complete) = read?;
         let keys: Arc<[PrivateKey]> = keys.into();
         if complete || asking == Asking::Allowed {
-            *known = Some(Arc::clone(&keys));
+            known.all = Some(Arc::clone(&keys));
+        } else {
+            known.unasked = Some(Arc::clone(&keys));
         }
         Ok(keys)
     }

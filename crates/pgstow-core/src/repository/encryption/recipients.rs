@@ -85,7 +85,7 @@ impl Recipient {
             if let Ok(key) = text.parse::<age::x25519::Recipient>() {
                 return Ok(Self { text: key.to_string(), key: Key::X25519(key) });
             }
-            let plugin = text.rsplit_once('1').map(|(prefix, _)| prefix.trim_start_matches("age1"));
+            let plugin = text.rsplit_once('1').and_then(|(prefix, _)| prefix.strip_prefix("age1"));
             return Err(match plugin.filter(|name| !name.is_empty()) {
                 Some(plugin) => usage(format!(
                     "{} is a key of the plugin {plugin:?}, which is not supported",

@@ -121,6 +121,7 @@ pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure>
         role_map: role_map(&arguments.map_role, &target)?,
         ..defaults
     };
+    repository.unlock().map_err(nothing_changed)?;
     let prepared = prepare(app, &repository, &header, &options).map_err(nothing_changed)?;
     if arguments.dry_run {
         present::dry_run(app, prepared.plan(), &header, &target.title())?;
