@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::fmt::friendly::{Designator, Spacing, SpanPrinter};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, Zoned};
 
@@ -232,9 +233,9 @@ fn kept(candidates: &[Candidate], places: &[usize], rules: &Rules, zone: &TimeZo
         // Further back than time is counted: everything.
         let limit = limit.unwrap_or(Timestamp::MIN);
         let recent = good.iter().filter(|(_, candidate)| candidate.snapshot_at >= limit);
-        kept.extend(recent.map(|(place, _)| (*place, format!("within {span:#}"))));
+        kept.extend(recent.map(|(place, _)| (*place, format!("within {}", in_words(&span)))));
     }
-    let periods: [(u32, &str, Division); 5] = [
+    let periods: [(u32, &str, PeriodOf); 5] = [
         (rules.hourly, "hourly", hour),
         (rules.daily, "daily", day),
         (rules.weekly, "weekly", week),
@@ -253,6 +254,12 @@ fn kept(candidates: &[Candidate], places: &[usize], rules: &Rules, zone: &TimeZo
     kept
 }
 
+/// `14 days`.
+fn in_words(span: &Span) -> String {
+    let printer = SpanPrinter::new().designator(Designator::Verbose);
+    printer.spacing(Spacing::BetweenUnitsAndDesignators).span_to_string(span)
+}
+
 fn count(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
@@ -261,8 +268,8 @@ fn count(number: u32) -> usize {
 /// that are put back show an hour twice.
 type Period = (i16, i8, i8, i8, i32);
 
-/// Tells the period that a time lies in.
-type Division = fn(&Zoned) -> Period;
+/// The period that a time falls into.
+type PeriodOf = fn(&Zoned) -> Period;
 
 fn hour(time: &Zoned) -> Period {
     (time.year(), time.month(), time.day(), time.hour(), time.offset().seconds())
@@ -284,3 +291,6 @@ fn month(time: &Zoned) -> Period {
 fn year(time: &Zoned) -> Period {
     (time.year(), 0, 0, 0, 0)
 }
+
+#[cfg(test)]
+mod tests;

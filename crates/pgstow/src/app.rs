@@ -18,6 +18,7 @@ use crate::commands::Command;
 use crate::config::{Config, ConfiguredKeys, DEFAULT_REPOSITORY, Environment, FILE_NAME, is_variable_name};
 use crate::new_repository::NewRepository;
 use crate::process::Process;
+use crate::record::Facts;
 use crate::ui::{Output, Text};
 
 /// Environment part of the ids of backups made with `--url`.
@@ -35,6 +36,8 @@ pub(crate) struct App<'o> {
     pub(crate) process: Process,
     /// How it speaks.
     pub(crate) output: &'o Output,
+    /// What the command is about, for the audit log.
+    pub(crate) facts: Facts,
     /// Raised by Ctrl-C and SIGTERM.
     pub(crate) interrupt: Interrupt,
     current: PathBuf,
@@ -72,6 +75,7 @@ impl<'o> App<'o> {
             config,
             process,
             output,
+            facts: Facts::default(),
             interrupt: Interrupt::new(),
             repository: arguments.repository.clone(),
             identity: arguments.identity.as_ref().map(|path| current.join(path)),
@@ -90,6 +94,7 @@ impl<'o> App<'o> {
             config: Config::load(None, folder, &process)?,
             process,
             output: self.output,
+            facts: Facts::default(),
             interrupt: self.interrupt.clone(),
             current: folder.to_owned(),
             repository: None,
@@ -190,6 +195,7 @@ impl<'o> App<'o> {
                 Database { environment: Some(environment), connection }
             }
         };
+        self.facts.environment(database.name()?.as_str());
         for note in &database.connection.notes {
             self.note(&format!("note: {note}"));
         }

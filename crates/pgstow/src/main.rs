@@ -8,6 +8,7 @@ mod config;
 mod exit;
 mod new_repository;
 mod process;
+mod record;
 mod signals;
 mod ui;
 

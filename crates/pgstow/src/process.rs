@@ -45,16 +45,16 @@ impl Process {
         &self.variables
     }
 
+    /// Who runs the process.
+    pub(crate) fn user_name(&self) -> String {
+        self.user.clone().unwrap_or_else(|| rustix::process::geteuid().as_raw().to_string())
+    }
+
     /// Where copies are kept that can be lost: `$XDG_CACHE_HOME/pgstow`, or the one in the home folder.
     pub(crate) fn cache(&self) -> Option<PathBuf> {
         let given = self.variables.get("XDG_CACHE_HOME").map(PathBuf::from);
         let cache = given.filter(|path| path.is_absolute()).or_else(|| Some(self.home()?.join(".cache")));
         cache.map(|cache| cache.join("pgstow"))
-    }
-
-    /// Who runs this, as the system calls them.
-    pub(crate) fn user_name(&self) -> Option<&str> {
-        self.user.as_deref()
     }
 
     /// `PATH`.

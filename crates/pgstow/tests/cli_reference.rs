@@ -8,8 +8,10 @@ use std::path::Path;
 
 use cli_support::Folder;
 
-const COMMANDS: [&str; 12] =
-    ["init", "check", "backup", "list", "show", "verify", "prune", "pin", "unpin", "restore", "key", "demo"];
+const COMMANDS: [&str; 13] = [
+    "init", "check", "backup", "list", "show", "verify", "prune", "pin", "unpin", "restore", "key", "audit",
+    "demo",
+];
 const KEY_COMMANDS: [&str; 2] = ["new", "show"];
 
 fn help(arguments: &[&str]) -> String {

@@ -10,11 +10,12 @@ use super::format::header::Header;
 use super::format::id::{BackupId, EnvironmentName, Label, ObjectId, ObjectName};
 use super::format::manifest::{File, Manifest, Object};
 use super::format::{FORMAT_VERSION, compressed, layout};
-use super::open::{Repository, random, write};
+use super::open::{Repository, write};
 use super::pending::Pending;
 use super::unfinished;
 use crate::error::{Error, Result};
 use crate::inventory::catalog::Catalog;
+use crate::random;
 
 /// How far the time in an id may be moved to find a free second.
 const SECONDS_TO_TRY: usize = 3600;
@@ -69,7 +70,7 @@ impl<'r> BackupDraft<'r> {
                     return Ok(draft);
                 }
                 // The other run withdraws too, and should not come to the same second again.
-                let [random] = random()?;
+                let [random] = random::bytes()?;
                 step = 1 + i64::from(random % STEPS);
             }
             time = time.saturating_add(step.seconds()).unwrap_or(time);

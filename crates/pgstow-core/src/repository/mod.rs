@@ -1,5 +1,6 @@
 //! Where backups live: files of format version 1 in a store. Knows nothing of PostgreSQL.
 
+mod audit;
 mod cache;
 mod claims;
 mod condemned;
@@ -20,10 +21,11 @@ mod stored;
 mod timing;
 mod unfinished;
 
+pub use audit::AuditLog;
 pub use draft::{BackupDraft, StoredFile};
 pub use listing::Listing;
 pub use open::Repository;
 pub use prune::{Amount, BackupVerdict, PruneOptions, PrunePlan, PruneReport};
-pub use receipts::Receipts;
-pub use stored::{StoredObject, StoredObjects};
+pub use receipts::{Receipts, UnreadableReceipts};
+pub use stored::{StoredFolders, StoredObject, StoredObjects};
 pub use timing::Timing;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::format::encryption::ObjectKey;
 use super::format::manifest::{Manifest, Object};
 use super::object::{ObjectReader, ObjectWriter};
-use super::open::{Repository, random};
+use super::open::Repository;
 use crate::error::{Error, Result};
+use crate::random;
 
 impl Repository {
     /// Reads the content of an object of this manifest.
@@ -91,6 +92,6 @@ impl Repository {
     /// # Errors
     /// No random bytes can be had.
     pub fn new_object_key(&self) -> Result<Option<ObjectKey>> {
-        self.is_encrypted().then(|| random().map(ObjectKey::new)).transpose()
+        self.is_encrypted().then(|| random::bytes().map(ObjectKey::new)).transpose()
     }
 }

@@ -15,13 +15,14 @@ use super::format::receipt::Receipt;
 use super::format::{compressed, layout};
 use super::listing::Listing;
 use super::object::ObjectFiles;
-use super::receipts::{self, Receipts};
+use super::receipts::{self, Receipts, UnreadableReceipts};
 use super::select::{self, Selected};
 use super::store::{Store, StoreError};
 use super::timing::Timing;
 use super::unfinished;
 use crate::error::{Error, ErrorKind, Result};
 use crate::inventory::catalog::Catalog;
+use crate::random;
 
 const DEFAULT_LEVEL: i32 = 1;
 
@@ -393,7 +394,7 @@ impl Repository {
         Ok(StoredFile::new(&file.name, self.check_file(manifest, file)?))
     }
 
-    fn checked_file(&self, path: &str, bytes: u64, hash: ObjectId) -> Result<Vec<u8>> {
+    pub(super) fn checked_file(&self, path: &str, bytes: u64, hash: ObjectId) -> Result<Vec<u8>> {
         let damaged = |why: String| Error::failed(format!("{} is damaged", self.display(path))).why(why);
         let found = self
             .store
@@ -466,11 +467,19 @@ impl Repository {
     pub fn receipts(&self, backup: &BackupId) -> Result<Receipts> {
         receipts::read(self, backup)
     }
+
+    /// Reads the receipts of all backups, and tells which cannot be read.
+    ///
+    /// # Errors
+    /// The store's, when they cannot be listed.
+    pub fn unreadable_receipts(&self) -> Result<UnreadableReceipts> {
+        receipts::unreadable(self)
+    }
 }
 
 /// Writes `pgstow.json`: `false` when there is one already.
 fn create(store: &dyn Store, access: &Access, now: jiff::Timestamp) -> Result<bool> {
-    let identity = Identity::new(random()?, access.recipients.is_some(), now);
+    let identity = Identity::new(random::bytes()?, access.recipients.is_some(), now);
     write(store, layout::REPOSITORY_FILE, &identity.to_file())
 }
 
@@ -480,14 +489,6 @@ pub(super) fn write(store: &dyn Store, path: &str, content: &[u8]) -> Result<boo
     file.write_all(content)
         .map_err(|error| super::object::store_failure(error, || format!("cannot write {path}")))?;
     Ok(file.commit(path)?)
-}
-
-pub(super) fn random<const N: usize>() -> Result<[u8; N]> {
-    let mut random = [0; N];
-    std::fs::File::open("/dev/urandom")
-        .and_then(|mut source| std::io::Read::read_exact(&mut source, &mut random))
-        .map_err(|error| Error::failed("cannot read random bytes from /dev/urandom").source(error))?;
-    Ok(random)
 }
 
 fn holds_repository(store: &dyn Store) -> Result<bool> {

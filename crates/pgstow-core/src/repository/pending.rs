@@ -12,9 +12,10 @@ use super::format::FORMAT_VERSION;
 use super::format::id::{BackupId, RunTag};
 use super::format::layout;
 use super::format::pending::PendingMark;
-use super::open::{random, write};
+use super::open::write;
 use super::store::Store;
 use crate::error::{Error, Result};
+use crate::random;
 
 /// After a failure the mark is written again after this part of the usual time.
 const RETRY_PART: u32 = 6;
@@ -59,7 +60,7 @@ impl Pending {
     /// # Errors
     /// The store's.
     pub(super) fn write(store: Arc<dyn Store>, claims: Arc<Claims>, id: &BackupId) -> Result<Self> {
-        let tag = RunTag(random()?);
+        let tag = RunTag(random::bytes()?);
         let mark = PendingMark {
             format_version: FORMAT_VERSION,
             host: host(),
@@ -170,7 +171,9 @@ impl Shared {
         }
         if self.store.size(&self.path)?.is_none() {
             // Never written anew: the run must not look alive to those who took its folder.
-            locked(&self.heard).lost = true;
+            let mut heard = locked(&self.heard);
+            heard.lost = true;
+            heard.troubles.push(format!("{} is gone: another run took this backup for dead", self.path));
             return Ok(());
         }
         let learned = condemned::learn(self.store.as_ref(), &self.claims);

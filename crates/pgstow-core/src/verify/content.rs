@@ -1,52 +1,57 @@
 //! Looks at, or reads, every object of a backup, several at a time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
-use super::{in_words, joined, users_of_objects};
+use super::{Outcome, Reading, in_words, joined};
 use crate::error::{ErrorKind, Result};
 use crate::interrupt::Interrupt;
 use crate::monitor::{Event, Monitor};
+use crate::parallel;
 use crate::repository::Repository;
-use crate::repository::format::manifest::{Chunk, CopyFormat, Manifest, Object};
+use crate::repository::format::id::ObjectName;
+use crate::repository::format::manifest::{Chunk, CopyFormat, Manifest, Object, Table};
 
-const JOBS_LIMIT: usize = 8;
+/// So many objects are looked at in one go.
+const LOOKED_AT_ONCE: usize = 1000;
 
-/// Outcome of a line: what was found, or the fault.
-type Outcome = std::result::Result<String, String>;
-
-/// What reading every object found.
+/// What was found of the objects.
 pub(super) struct Content {
     pub(super) read_bytes: u64,
     pub(super) objects: Outcome,
-    pub(super) rows: Outcome,
+    /// `None` when no object was to be read.
+    pub(super) rows: Option<Outcome>,
 }
 
-/// Checks that every object is there with its stored size.
-pub(super) fn look_at_all(
-    repository: &Repository,
-    manifest: &Manifest,
-    monitor: &dyn Monitor,
-    interrupt: &Interrupt,
-) -> Result<Outcome> {
-    let looked_at =
-        for_each_object(manifest, monitor, interrupt, |_, object| repository.check_object(manifest, object))?;
-    Ok(judge(manifest, &looked_at, "present with their sizes; their content was not read"))
-}
+/// What came of each object, by index: what is wrong with the rows in it, or the fault.
+pub(super) type Results = Vec<(u32, std::result::Result<Vec<String>, String>)>;
 
-/// Reads every object to its end and counts the rows of the text chunks in it.
-pub(super) fn read_all(
+/// Looks at all objects, reads those that `reading` means, and counts the rows of their text chunks.
+pub(super) fn check(
     repository: &Repository,
     manifest: &Manifest,
+    reading: &Reading,
     monitor: &dyn Monitor,
     interrupt: &Interrupt,
 ) -> Result<Content> {
-    let chunks = text_chunks(manifest);
-    let read = for_each_object(manifest, monitor, interrupt, |index, object| {
-        let chunks = chunks.get(&index).map(Vec::as_slice).unwrap_or_default();
-        count_rows(repository, manifest, object, chunks, interrupt)
-    })?;
+    let chosen = chosen(manifest, reading);
+    let (to_read, to_look_at): (Vec<Numbered<'_>>, Vec<Numbered<'_>>) =
+        numbered(manifest).partition(|(_, object)| chosen.contains(&object.name()));
+    let mut looked_at = Vec::new();
+    for part in to_look_at.chunks(LOOKED_AT_ONCE) {
+        interrupt.check()?;
+        looked_at.extend(look_at(repository, manifest, part, interrupt)?);
+        if let Some((_, object)) = part.last() {
+            let name = object.name().to_string();
+            monitor.event(Event::Steps { done: looked_at.len(), total: to_look_at.len(), name: &name });
+        }
+    }
+    let done = AtomicUsize::new(0);
+    let tell = |object: &Object| {
+        let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+        monitor.event(Event::Steps { done, total: to_read.len(), name: &object.name().to_string() });
+    };
+    let read = read(repository, manifest, &to_read, &tell, interrupt)?;
     let good = || read.iter().filter_map(|(index, result)| Some((*index, result.as_ref().ok()?)));
     let read_bytes = good()
         .filter_map(|(index, _)| Some(manifest.objects.get(usize::try_from(index).ok()?)?.bytes))
@@ -57,10 +62,93 @@ pub(super) fn read_all(
     let rows = match (wrong.is_empty(), unread) {
         (false, _) => Err(joined(&wrong)),
         (true, true) => Err("those in damaged or missing objects could not be counted".to_owned()),
-        (true, false) => Ok(format!("{} rows, every chunk of text counted", manifest.rows())),
+        (true, false) if matches!(reading, Reading::All) => {
+            Ok(format!("{} rows, every chunk of text counted", manifest.rows()))
+        }
+        (true, false) => Ok("every chunk of text in the objects that were read counted".to_owned()),
     };
-    let objects = judge(manifest, &read, &format!("{read_bytes} bytes read, every hash right"));
+    let found = match reading {
+        Reading::Sizes => "present with their sizes; their content was not read".to_owned(),
+        Reading::All => format!("{read_bytes} bytes read, every hash right"),
+        Reading::Sample(_) => format!(
+            "present with their sizes; {} of them read, {read_bytes} of {} bytes, every hash right",
+            read.len(),
+            manifest.content_bytes()
+        ),
+    };
+    let mut results = looked_at;
+    results.extend(read);
+    results.sort_unstable_by_key(|(index, _)| *index);
+    let objects = judge(manifest, &results, &found);
+    let rows = (*reading != Reading::Sizes).then_some(rows);
     Ok(Content { read_bytes, objects, rows })
+}
+
+/// An object and its index.
+pub(super) type Numbered<'m> = (u32, &'m Object);
+
+/// All objects of a manifest.
+pub(super) fn numbered(manifest: &Manifest) -> impl Iterator<Item = Numbered<'_>> {
+    // A manifest's chunks refer to objects by a number of this width.
+    (0..=u32::MAX).zip(&manifest.objects)
+}
+
+fn chosen(manifest: &Manifest, reading: &Reading) -> HashSet<ObjectName> {
+    let all = || manifest.objects.iter().map(|object| (object.name(), object.stored_bytes));
+    match reading {
+        Reading::Sizes => HashSet::new(),
+        Reading::Sample(sample) => sample.choose(all()),
+        Reading::All => all().map(|(name, _)| name).collect(),
+    }
+}
+
+/// Checks that objects are there with their stored sizes.
+fn look_at(
+    repository: &Repository,
+    manifest: &Manifest,
+    objects: &[Numbered<'_>],
+    interrupt: &Interrupt,
+) -> Result<Results> {
+    let names: Vec<ObjectName> = objects.iter().map(|(_, object)| object.name()).collect();
+    // Where one of them cannot be looked at, each is asked for alone, to tell which.
+    let sizes = repository.object_sizes(&names).unwrap_or_else(|_| vec![None; names.len()]);
+    let sized: Vec<(Numbered<'_>, Option<u64>)> = objects.iter().copied().zip(sizes).collect();
+    let outcomes = parallel::for_each(&sized, interrupt, |((_, object), size)| {
+        if *size == Some(object.stored_bytes) { Ok(()) } else { repository.check_object(manifest, object) }
+    })?;
+    let results = objects.iter().zip(outcomes).map(|((index, _), outcome)| {
+        let fault = outcome.map(|()| Vec::new()).map_err(|error| in_words(&error));
+        (*index, fault)
+    });
+    Ok(results.collect())
+}
+
+/// Reads objects to their ends; `tell` hears of each.
+///
+/// # Errors
+/// Only when interrupted.
+pub(super) fn read(
+    repository: &Repository,
+    manifest: &Manifest,
+    objects: &[Numbered<'_>],
+    tell: &(dyn Fn(&Object) + Sync),
+    interrupt: &Interrupt,
+) -> Result<Results> {
+    let chunks = text_chunks(manifest);
+    let outcomes = parallel::for_each(objects, interrupt, |(index, object)| {
+        let chunks = chunks.get(index).map(Vec::as_slice).unwrap_or_default();
+        let outcome = count_rows(repository, manifest, object, chunks, interrupt);
+        tell(object);
+        outcome
+    })?;
+    objects
+        .iter()
+        .zip(outcomes)
+        .map(|((index, _), outcome)| match outcome {
+            Err(error) if error.kind() == ErrorKind::Interrupted => Err(error),
+            outcome => Ok((*index, outcome.map_err(|error| in_words(&error)))),
+        })
+        .collect()
 }
 
 /// A chunk of rows as text, and whose rows they are.
@@ -131,52 +219,30 @@ fn count_rows(
     Ok(wrong.collect())
 }
 
-/// What came of each object, by index.
-type Results<T> = Vec<(u32, std::result::Result<T, String>)>;
-
-/// Calls `work` for every object, several at a time; the results are in the manifest's order.
-fn for_each_object<T: Send>(
-    manifest: &Manifest,
-    monitor: &dyn Monitor,
-    interrupt: &Interrupt,
-    work: impl Fn(u32, &Object) -> Result<T> + Sync,
-) -> Result<Results<T>> {
-    let jobs = std::thread::available_parallelism().map_or(1, usize::from).min(JOBS_LIMIT);
-    let total = manifest.objects.len();
-    let next = AtomicUsize::new(0);
-    let results = Mutex::new(Vec::with_capacity(total));
-    std::thread::scope(|scope| {
-        for _ in 0..jobs.min(total) {
-            scope.spawn(|| {
-                while !interrupt.is_triggered() {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(object) = manifest.objects.get(index) else { break };
-                    let Ok(index) = u32::try_from(index) else { break };
-                    let result = work(index, object);
-                    let done = {
-                        let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
-                        results.push((index, result));
-                        results.len()
-                    };
-                    monitor.event(Event::Steps { done, total, name: &object.id.to_string() });
-                }
-            });
+/// Which tables have chunks in each object, by the object's index.
+fn users_of_objects(manifest: &Manifest) -> BTreeMap<u32, BTreeSet<String>> {
+    let mut users: BTreeMap<u32, BTreeSet<String>> = BTreeMap::new();
+    for table in &manifest.tables {
+        for chunk in &table.chunks {
+            users.entry(chunk.object).or_default().insert(table.display_name());
         }
-    });
-    interrupt.check()?;
-    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    results.sort_unstable_by_key(|(index, _)| *index);
-    results
-        .into_iter()
-        .map(|(index, result)| match result {
-            Err(error) if error.kind() == ErrorKind::Interrupted => Err(error),
-            result => Ok((index, result.map_err(|error| in_words(&error)))),
-        })
-        .collect()
+    }
+    for chunk in &manifest.large_objects.chunks {
+        users.entry(chunk.object).or_default().insert("large objects".to_owned());
+    }
+    users
+}
+
+/// Tables with chunks in the object of that index, sorted.
+pub(super) fn users_of_object(manifest: &Manifest, index: u32) -> Vec<String> {
+    let uses = |chunks: &[Chunk]| chunks.iter().any(|chunk| chunk.object == index);
+    let tables = manifest.tables.iter().filter(|table| uses(&table.chunks)).map(Table::display_name);
+    let large_objects = uses(&manifest.large_objects.chunks).then(|| "large objects".to_owned());
+    tables.chain(large_objects).collect()
 }
 
 /// The line about the objects: those at fault with the tables that use them, or `all_good`.
-fn judge<T>(manifest: &Manifest, results: &Results<T>, all_good: &str) -> Outcome {
+fn judge(manifest: &Manifest, results: &Results, all_good: &str) -> Outcome {
     let users = users_of_objects(manifest);
     let faults: Vec<String> = results
         .iter()

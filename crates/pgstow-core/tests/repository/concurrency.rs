@@ -6,7 +6,7 @@ use std::sync::Barrier;
 
 use pgstow_core::interrupt::Interrupt;
 use pgstow_core::monitor::Silent;
-use pgstow_core::verify::verify;
+use pgstow_core::verify::{Reading, verify};
 use tempfile::tempdir;
 
 use crate::children;
@@ -81,7 +81,7 @@ fn processes_share_a_repository_that_none_of_them_found() {
     let listing = repository.list().unwrap();
     assert_eq!((listing.backups.len(), listing.damaged.len(), listing.unfinished.len()), (20, 0, 0));
     for header in &listing.backups {
-        let report = verify(&repository, header, true, &Silent, &Interrupt::new()).unwrap();
+        let report = verify(&repository, header, &Reading::All, &Silent, &Interrupt::new()).unwrap();
         assert!(report.is_good(), "{report:?}");
     }
     assert!(files(&root.join("tmp")).is_empty());

@@ -8,7 +8,7 @@ use pgstow_core::interrupt::Interrupt;
 use pgstow_core::monitor::Silent;
 use pgstow_core::repository::Repository;
 use pgstow_core::repository::format::header::Header;
-use pgstow_core::verify::verify;
+use pgstow_core::verify::{Reading, verify};
 
 use crate::faulty::{Fault, Faulty, Plan, fast_folder};
 use crate::sample::*;
@@ -41,7 +41,7 @@ pub(crate) fn all_good(root: &Path) -> Vec<Header> {
     let listing = repository.list().unwrap();
     assert!(listing.damaged.is_empty(), "{:?}", listing.damaged);
     for header in &listing.backups {
-        let report = verify(&repository, header, true, &Silent, &Interrupt::new()).unwrap();
+        let report = verify(&repository, header, &Reading::All, &Silent, &Interrupt::new()).unwrap();
         assert!(report.is_good(), "{report:?}");
     }
     listing.backups

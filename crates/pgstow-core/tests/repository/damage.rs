@@ -17,7 +17,7 @@ use pgstow_core::monitor::Silent;
 use pgstow_core::repository::Repository;
 use pgstow_core::repository::format::id::BackupId;
 use pgstow_core::repository::store::LocalStore;
-use pgstow_core::verify::verify;
+use pgstow_core::verify::{Reading, verify, verify_all};
 use tempfile::{TempDir, tempdir};
 
 use crate::sample::{Protection, files, store_all_in};
@@ -78,9 +78,9 @@ impl Damaged {
             if let Err(error) = repository.manifest(&header) {
                 complaints.push(format!("{error} {:?}", error.reason()));
             }
-            match verify(&repository, &header, true, &Silent, &Interrupt::new()) {
+            match verify(&repository, &header, &Reading::All, &Silent, &Interrupt::new()) {
                 Ok(report) => {
-                    let failed = report.lines.iter().filter(|line| !line.passed);
+                    let failed = report.lines.iter().filter(|line| line.has_failed());
                     complaints.extend(failed.map(|line| format!("{}: {}", line.what, line.found)));
                 }
                 Err(error) => complaints.push(format!("{error} {:?}", error.reason())),
@@ -92,9 +92,27 @@ impl Damaged {
         complaints.join("\n")
     }
 
-    /// The complaints must name the file: by its name, or by the folder whose header it is.
+    /// The faults that a walk through the whole repository finds.
+    fn faults(&self) -> String {
+        let repository =
+            match Repository::open_with(Box::new(LocalStore::new(self.root())), self.protection.access()) {
+                Ok(repository) => repository,
+                Err(error) => return format!("{error} {:?}", error.reason()),
+            };
+        let report = verify_all(&repository, &Reading::All, &Silent, &Interrupt::new()).unwrap();
+        let faults =
+            report.faults.iter().map(|fault| format!("{}: {} {:?}", fault.what, fault.found, fault.touches));
+        faults.chain(report.open.iter().cloned()).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The complaints, and the faults of the whole, must name the file: by its name, or by the folder
+    /// whose header it is.
     fn expect_named(&self, file: &Path, action: &str) {
-        let complaints = self.complaints();
+        self.expect_named_in(&self.complaints(), file, action);
+        self.expect_named_in(&self.faults(), file, &format!("verify --all: {action}"));
+    }
+
+    fn expect_named_in(&self, complaints: &str, file: &Path, action: &str) {
         let name = file.file_name().unwrap().to_str().unwrap();
         let folder = file.parent().unwrap().file_name().map(|folder| folder.to_str().unwrap());
         let is_named = complaints.contains(name)
@@ -110,6 +128,7 @@ impl Damaged {
 fn an_undamaged_repository_has_no_complaints() {
     for protection in Protection::ALL {
         assert_eq!(Damaged::new(protection).complaints(), "");
+        assert_eq!(Damaged::new(protection).faults(), "");
     }
 }
 
@@ -140,6 +159,7 @@ fn flip_every_byte(protection: Protection) {
                 && file.starts_with("objects")
                 && damaged.complaints().is_empty()
             {
+                assert_eq!(damaged.faults(), "");
                 assert_content_unchanged(&changed, &whole, &file, at);
                 ignored += 1;
             } else {
@@ -204,6 +224,7 @@ fn remove_every_file(protection: Protection) {
         if file.ends_with("backup.json") {
             let folder = file.parent().unwrap().file_name().unwrap().to_str().unwrap();
             assert!(damaged.complaints().contains(folder), "removed {}", file.display());
+            assert!(damaged.faults().contains(folder), "verify --all: removed {}", file.display());
         } else {
             damaged.expect_named(file, "removed");
         }
@@ -235,13 +256,14 @@ fn swap_every_two_files(protection: Protection) {
             }
             damaged.write(one, &other_content);
             damaged.write(other, &content);
-            let complaints = damaged.complaints();
-            assert!(
-                named(&complaints, one, other),
-                "{} swapped with {}: {complaints}",
-                one.display(),
-                other.display()
-            );
+            for complaints in [damaged.complaints(), damaged.faults()] {
+                assert!(
+                    named(&complaints, one, other),
+                    "{} swapped with {}: {complaints}",
+                    one.display(),
+                    other.display()
+                );
+            }
             damaged.write(one, &content);
             damaged.write(other, &other_content);
         }

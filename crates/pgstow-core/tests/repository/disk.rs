@@ -9,7 +9,7 @@ use pgstow_core::interrupt::Interrupt;
 use pgstow_core::monitor::Silent;
 use pgstow_core::repository::format::id::ObjectId;
 use pgstow_core::repository::store::{LocalStore, Store, StoreError};
-use pgstow_core::verify::verify;
+use pgstow_core::verify::{Reading, verify};
 use pgstow_core::{Error, ErrorKind};
 use tempfile::tempdir;
 
@@ -34,7 +34,7 @@ fn prepare(root: &Path) {
 fn still_good(root: &Path) {
     let repository = open(root);
     let header = repository.resolve("latest").unwrap();
-    let report = verify(&repository, &header, true, &Silent, &Interrupt::new()).unwrap();
+    let report = verify(&repository, &header, &Reading::All, &Silent, &Interrupt::new()).unwrap();
     assert!(report.is_good(), "{report:?}");
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use pgstow_core::interrupt::Interrupt;
 use pgstow_core::monitor::Silent;
-use pgstow_core::verify::verify;
+use pgstow_core::verify::{Reading, verify};
 
 use crate::sample::*;
 
@@ -32,7 +32,7 @@ fn format_1_still_reads_and_verifies() {
         ["dev_2026-11-19T00-00-00Z", "prod_2026-11-20T02-00-00Z", "prod_2026-11-21T09-12-04Z_pre-upgrade"];
     assert_eq!(ids, expected);
     for header in &listing.backups {
-        let report = verify(&repository, header, true, &Silent, &Interrupt::new()).unwrap();
+        let report = verify(&repository, header, &Reading::All, &Silent, &Interrupt::new()).unwrap();
         assert!(report.is_good(), "{report:?}");
         let manifest = repository.manifest(header).unwrap();
         assert_eq!(manifest.tables[1].name, HOSTILE_NAME);

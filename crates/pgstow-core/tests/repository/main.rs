@@ -1,11 +1,13 @@
 //! The repository as a whole, on a real file system.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod audit;
 mod children;
 mod concurrency;
 mod crash;
 mod damage;
 mod disk;
+mod encrypted;
 mod faulty;
 mod fixture;
 mod objects;
@@ -14,5 +16,7 @@ mod protocol;
 mod prune;
 mod sample;
 mod store;
+mod storm;
 mod unfinished;
 mod verification;
+mod whole;

@@ -70,7 +70,7 @@ fn what_only_a_deleted_backup_used_is_condemned_and_a_grace_period_later_deleted
     let repository = open(place.path());
     let before = objects(place.path()).len();
     let first = prune(&repository, DAY).unwrap();
-    assert_eq!(first.retired, [older.id.clone()]);
+    assert_eq!(first.retired, std::slice::from_ref(&older.id));
     assert!(!place.path().join("backups").join(older.id.as_str()).exists());
     assert_eq!((first.condemned.objects, first.deleted.objects, first.waiting.objects), (2, 0, 2));
     assert_eq!(objects(place.path()).len(), before);

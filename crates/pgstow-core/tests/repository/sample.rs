@@ -152,7 +152,19 @@ fn known_object_key() -> ObjectKey {
     serde_json::from_value("5a".repeat(32).into()).unwrap()
 }
 
-fn store_objects(repository: &Repository, seed: u64) -> Result<Stored> {
+impl Stored {
+    /// What an earlier backup holds.
+    pub(crate) fn of(manifest: &Manifest) -> Self {
+        Self {
+            objects: manifest.objects.clone(),
+            new_bytes: 0,
+            cut: manifest.tables[1].bytes,
+            key: manifest.object_key.clone(),
+        }
+    }
+}
+
+pub(crate) fn store_objects(repository: &Repository, seed: u64) -> Result<Stored> {
     let key = repository.is_encrypted().then(known_object_key);
     let bundle = format!("{}{}", rows(seed + 1, 3), rows(seed + 2, 5));
     let contents =

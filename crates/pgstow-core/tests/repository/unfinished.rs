@@ -11,7 +11,7 @@ use pgstow_core::monitor::Silent;
 use pgstow_core::repository::format::header::Header;
 use pgstow_core::repository::format::manifest::Manifest;
 use pgstow_core::repository::{BackupDraft, Repository};
-use pgstow_core::verify::verify;
+use pgstow_core::verify::{Reading, verify};
 use tempfile::tempdir;
 
 use crate::crash::all_good;
@@ -194,7 +194,7 @@ fn progress_and_mark_left_beside_a_header_are_harmless() {
     let listing = repository.list().unwrap();
     assert_eq!(listing.backups, std::slice::from_ref(&header));
     assert!(listing.unfinished.is_empty() && listing.interrupted.is_empty() && listing.damaged.is_empty());
-    let report = verify(&repository, &header, true, &Silent, &Interrupt::new()).unwrap();
+    let report = verify(&repository, &header, &Reading::All, &Silent, &Interrupt::new()).unwrap();
     assert!(report.is_good(), "{report:?}");
 }
 

@@ -140,6 +140,7 @@ pub(super) fn run(app: &App<'_>, arguments: Arguments) -> Result<Exit, Failure> 
         new.take_back();
         nothing_written(error)
     })?;
+    app.facts.backup(&report.header.id);
     let pruned = retain(app, &repository, &database, &report);
     let (pruned, failed) = match pruned {
         Ok(pruned) => (pruned, None),

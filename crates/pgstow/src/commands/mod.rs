@@ -1,5 +1,6 @@
 //! The commands, one file per verb.
 
+mod audit;
 mod backup;
 mod check;
 mod demo;
@@ -17,6 +18,7 @@ use clap::Subcommand;
 use crate::app::{App, PATIENCE};
 use crate::arguments::Arguments;
 use crate::exit::{Exit, Failure};
+use crate::record;
 use crate::signals;
 use crate::ui::Output;
 
@@ -45,6 +47,8 @@ pub(crate) enum Command {
     Restore(restore::Arguments),
     /// Make keys for an encrypted repository
     Key(key::Arguments),
+    /// Show who ran what
+    Audit(audit::Arguments),
     /// Try backup and restore on a throw-away server with sample data
     Demo(demo::Arguments),
 }
@@ -58,10 +62,39 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure
     let patience = if matches!(arguments.command, Command::Demo(_)) { demo::PATIENCE } else { PATIENCE };
     signals::install(&app.interrupt, patience)?;
     dispatch(&app, arguments.command)
-        .map_err(|failure| if app.interrupt.is_triggered() { failure.in_interrupted_run() } else { failure })
 }
 
+/// Runs a command, and records it if it is one that changes something.
 fn dispatch(app: &App<'_>, command: Command) -> Result<Exit, Failure> {
+    record::recorded(app, recorded_as(&command), || {
+        perform(app, command).map_err(|failure| {
+            if app.interrupt.is_triggered() { failure.in_interrupted_run() } else { failure }
+        })
+    })
+}
+
+/// What the audit log calls a command; `None` for those that change nothing.
+fn recorded_as(command: &Command) -> Option<&'static str> {
+    match command {
+        Command::Backup(_) => Some("backup"),
+        Command::Restore(arguments) if !arguments.is_dry_run() => Some("restore"),
+        Command::Prune(arguments) if !arguments.is_dry_run() => Some("prune"),
+        Command::Pin(_) => Some("pin"),
+        Command::Unpin(_) => Some("unpin"),
+        Command::Init(_)
+        | Command::Check(_)
+        | Command::List(_)
+        | Command::Show(_)
+        | Command::Verify(_)
+        | Command::Restore(_)
+        | Command::Prune(_)
+        | Command::Key(_)
+        | Command::Audit(_)
+        | Command::Demo(_) => None,
+    }
+}
+
+fn perform(app: &App<'_>, command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Init(arguments) => init::run(app, &arguments),
         Command::Check(arguments) => check::run(app, &arguments),
@@ -74,6 +107,7 @@ fn dispatch(app: &App<'_>, command: Command) -> Result<Exit, Failure> {
         Command::Unpin(arguments) => pin::unpin(app, &arguments),
         Command::Restore(arguments) => restore::run(app, &arguments),
         Command::Key(arguments) => key::run(app, &arguments),
+        Command::Audit(arguments) => audit::run(app, &arguments),
         Command::Demo(arguments) => demo::run(app, &arguments),
     }
 }

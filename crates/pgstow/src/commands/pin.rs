@@ -38,8 +38,9 @@ struct JsonPin<'r> {
 pub(super) fn pin(app: &App<'_>, arguments: &PinArguments) -> Result<Exit, Failure> {
     let repository = app.repository()?;
     let header = repository.resolve(&arguments.backup)?;
+    app.facts.backup(&header.id);
     let changed = repository.pin_of(&header.id)?.is_none();
-    let who = app.process.user_name().unwrap_or("somebody");
+    let who = app.process.user_name();
     let mut text = format!("{who}, {}", Timestamp::now().strftime("%Y-%m-%d %H:%M:%S UTC"));
     if let Some(note) = &arguments.note {
         text.push_str(&format!(": {note}"));
@@ -51,6 +52,7 @@ pub(super) fn pin(app: &App<'_>, arguments: &PinArguments) -> Result<Exit, Failu
 pub(super) fn unpin(app: &App<'_>, arguments: &UnpinArguments) -> Result<Exit, Failure> {
     let repository = app.repository()?;
     let header = repository.resolve(&arguments.backup)?;
+    app.facts.backup(&header.id);
     let changed = repository.unpin(&header.id)?;
     let said = if changed { "is no longer pinned" } else { "was not pinned" };
     say(app, header.id.as_str(), false, changed, said)

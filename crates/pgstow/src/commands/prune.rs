@@ -62,6 +62,13 @@ struct JsonReport<'r> {
     report: &'r PruneReport,
 }
 
+impl Arguments {
+    /// Whether nothing will be done.
+    pub(super) fn is_dry_run(&self) -> bool {
+        self.dry_run
+    }
+}
+
 pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure> {
     let nothing_deleted = |error| Failure::closing("nothing was deleted")(error);
     let repository = app.repository()?;
@@ -79,6 +86,7 @@ pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure>
     let report = repository.prune(plan, &app.interrupt).map_err(Failure::closing(
         "what was deleted before that is gone; the next prune goes on from here",
     ))?;
+    report.retired.iter().for_each(|id| app.facts.backup(id));
     present(app, &repository, &report)?;
     Ok(if report.failures.is_empty() { Exit::Done } else { Exit::Differs })
 }

@@ -1,43 +1,84 @@
-//! `pgstow verify`: a checklist with pass or fail for each line.
+//! `pgstow verify`: a checklist with pass or fail for each line, of one backup or of all that lies
+//! in the repository.
+
+mod present;
 
 use clap::Args;
 use pgstow_core::Result;
 use pgstow_core::repository::Repository;
 use pgstow_core::repository::format::header::Header;
-use pgstow_core::verify::{self, VerifyReport};
-use serde::Serialize;
+use pgstow_core::verify::{self, Reading, Sample, Share, VerifyReport};
 
 use crate::app::App;
 use crate::exit::{Exit, Failure};
-use crate::ui::{Tone, format, progress};
+use crate::ui::progress;
+
+pub(super) use present::present;
 
 /// Arguments of `pgstow verify`.
 #[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("subject").required(true).args(["backup", "all"])))]
 pub(crate) struct Arguments {
     /// Backup: latest, ENV@latest, ENV@LABEL, an id or its unique beginning
     #[arg(value_name = "BACKUP")]
-    backup: String,
+    backup: Option<String>,
+
+    /// Check everything in the repository, each object once
+    #[arg(long)]
+    all: bool,
 
     /// Read and hash every byte, not only sizes
-    #[arg(long)]
+    #[arg(long, conflicts_with = "sample")]
     read_data: bool,
+
+    /// Read and hash a random part, such as 5% of the bytes
+    #[arg(long, value_name = "PERCENT", value_parser = parse_share)]
+    sample: Option<Share>,
+
+    /// Repeat the sample that was chosen with this seed
+    #[arg(long, value_name = "NUMBER", requires = "sample")]
+    seed: Option<u64>,
 }
 
-/// The result in JSON.
-#[derive(Serialize)]
-struct JsonReport<'r> {
-    #[serde(flatten)]
-    report: &'r VerifyReport,
-    good: bool,
+/// The value of `--sample`.
+fn parse_share(text: &str) -> Result<Share, String> {
+    text.parse().map_err(|error: pgstow_core::Error| error.message().to_owned())
 }
 
 pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure> {
     let repository = app.repository()?;
-    let header = repository.resolve(&arguments.backup)?;
+    let reading = reading(arguments)?;
     repository.unlock()?;
-    let report = check(app, &repository, &header, arguments.read_data)?;
+    let Some(backup) = &arguments.backup else {
+        let report = {
+            let monitor = progress::monitor(app.output, &repository.location());
+            verify::verify_all(&repository, &reading, monitor.as_ref(), &app.interrupt)?
+        };
+        present::whole(app, &report, &reading)?;
+        return Ok(exit(report.is_good(), report.is_complete()));
+    };
+    let header = repository.resolve(backup)?;
+    let report = check(app, &repository, &header, &reading)?;
     present(app, &report)?;
-    Ok(if report.is_good() { Exit::Done } else { Exit::Failed })
+    Ok(exit(report.is_good(), report.is_complete()))
+}
+
+/// How much is to be read.
+fn reading(arguments: &Arguments) -> Result<Reading> {
+    Ok(match (arguments.read_data, arguments.sample, arguments.seed) {
+        (true, ..) => Reading::All,
+        (_, None, _) => Reading::Sizes,
+        (_, Some(share), Some(seed)) => Reading::Sample(Sample::new(share, seed)),
+        (_, Some(share), None) => Reading::Sample(Sample::random(share)?),
+    })
+}
+
+fn exit(good: bool, complete: bool) -> Exit {
+    match (good, complete) {
+        (false, _) => Exit::Failed,
+        (true, false) => Exit::Differs,
+        (true, true) => Exit::Done,
+    }
 }
 
 /// Verifies, showing progress.
@@ -45,37 +86,8 @@ pub(super) fn check(
     app: &App<'_>,
     repository: &Repository,
     header: &Header,
-    read_data: bool,
+    reading: &Reading,
 ) -> Result<VerifyReport> {
     let monitor = progress::monitor(app.output, header.id.as_str());
-    verify::verify(repository, header, read_data, monitor.as_ref(), &app.interrupt)
-}
-
-/// Prints the checklist.
-pub(super) fn present(app: &App<'_>, report: &VerifyReport) -> Result<()> {
-    let output = app.output;
-    let good = report.is_good();
-    if output.is_json() {
-        return output.print_json(&JsonReport { report, good });
-    }
-    let mut text = output.text();
-    let width = report.lines.iter().map(|line| console::measure_text_width(&line.what)).max().unwrap_or(0);
-    for line in report.lines.iter().filter(|line| !line.passed || !output.is_quiet()) {
-        let (tone, mark) = output.mark(line.passed);
-        text.put(tone, mark).plain(" ").plain(&line.what);
-        let padding = width.saturating_sub(console::measure_text_width(&line.what)) + 2;
-        text.plain(&" ".repeat(padding)).line(&line.found);
-    }
-    let failed = report.lines.iter().filter(|line| !line.passed).count();
-    if failed > 0 {
-        let checks = format::count(failed as u64, "check");
-        text.put(Tone::Bad, &format!("{} is not good: {checks} failed", report.backup)).end();
-    } else if !output.is_quiet() {
-        let read = match report.read_bytes {
-            0 => "contents not read; --read-data reads them".to_owned(),
-            bytes => format!("{} of content read and hashed", format::size(bytes)),
-        };
-        text.put(Tone::Good, &format!("{} is good", report.backup)).line(&format!(" ({read})"));
-    }
-    output.print(&text)
+    verify::verify(repository, header, reading, monitor.as_ref(), &app.interrupt)
 }

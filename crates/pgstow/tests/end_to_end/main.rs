@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod audit;
 mod bad_input;
 mod balance;
 mod concurrent_ddl;
@@ -16,3 +17,4 @@ mod recovery;
 mod roles;
 mod round_trip;
 mod secrets;
+mod verification;

@@ -10,6 +10,8 @@ pub(crate) const BACKUPS: &str = "backups";
 pub(crate) const OBJECTS: &str = "objects";
 /// Holds the receipts.
 pub(crate) const RECEIPTS: &str = "receipts";
+/// Holds the events of the audit log.
+pub(crate) const AUDIT: &str = "audit";
 /// Holds private keys that are protected by a passphrase.
 pub(crate) const KEYS: &str = "keys";
 /// Ends the names of encrypted files.
@@ -42,6 +44,10 @@ const SWEPT_SUFFIX: &str = ".swept";
 const CLOCK_PREFIX: &str = "clock-";
 const PROGRESS_PREFIX: &str = "progress-";
 const PROGRESS_SUFFIX: &str = ".json.zst";
+
+/// All that lies in the repository's own folder.
+pub(crate) const NAMES: [&str; 8] =
+    [REPOSITORY_FILE, BACKUPS, OBJECTS, RECEIPTS, AUDIT, KEYS, CONDEMNED, "tmp"];
 
 /// Longest `pgstow.json` or header that is read.
 pub(crate) const HEADER_LIMIT_BYTES: u64 = 1 << 20;
@@ -99,6 +105,19 @@ pub(crate) fn public_of(path: &str) -> Option<&str> {
     let public = path.strip_prefix(KEYS)?.strip_prefix('/')?.strip_suffix(ENCRYPTED_SUFFIX)?;
     let plain = public.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
     (public.starts_with("age1") && plain && public.len() <= FILE_NAME_LIMIT).then_some(public)
+}
+
+/// An event of the audit log; `time` is as ids write it.
+pub(crate) fn audit_event(time: &str, digits: u64) -> String {
+    format!("{AUDIT}/{time}_{digits:016x}.json")
+}
+
+/// The time in the path of an event of the audit log; `None` for any other path.
+pub(crate) fn audit_time(path: &str) -> Option<&str> {
+    let name = path.strip_prefix(AUDIT)?.strip_prefix('/')?.strip_suffix(".json")?;
+    let (time, digits) = name.split_once('_')?;
+    let digits = u64::from_str_radix(digits, 16).ok()?;
+    (is_time(time) && audit_event(time, digits) == path).then_some(time)
 }
 
 /// A progress file, in a backup's folder: a partial manifest. `hash` is that of the file, which
@@ -209,6 +228,14 @@ fn is_list_name(name: &str) -> bool {
     })
 }
 
+/// Whether `name` is that of a mark in a backup's folder: it says something of a run, and nothing of
+/// the backup.
+pub(crate) fn is_mark(name: &str) -> bool {
+    matches!(name, ENDED_FILE | PRUNED_FILE | PINNED_FILE)
+        || is_pending_file(name)
+        || progress_parts(name).is_some()
+}
+
 /// Whether a file of a backup's folder is encrypted in an encrypted repository. What prune needs is
 /// not: it has no key.
 pub(crate) fn is_encrypted_file(name: &str) -> bool {
@@ -257,6 +284,26 @@ mod tests {
         assert!(is_pending_file(&pending_file(&tag)));
         for name in [pending_file(&tag), PRUNED_FILE.to_owned(), PINNED_FILE.to_owned()] {
             assert!(!is_file_name(&name), "no manifest lists {name}");
+        }
+    }
+
+    #[test]
+    fn the_path_of_an_event_tells_its_time_and_no_other_path_does() {
+        let time = "2026-11-21T09-12-04Z";
+        for digits in [0, 1, u64::MAX] {
+            assert_eq!(audit_time(&audit_event(time, digits)), Some(time));
+        }
+        for wrong in [
+            "audit/2026-11-21T09-12-04Z_1.json",
+            "audit/2026-11-21T09-12-04Z_000000000000000G.json",
+            "audit/2026-11-21T09-12-04Z_000000000000000A.json",
+            "audit/2026-13-21T09-12-04Z_0000000000000001.json",
+            "audit/2026-11-21T09-12-04Z_0000000000000001",
+            "audit/x/2026-11-21T09-12-04Z_0000000000000001.json",
+            "receipts/2026-11-21T09-12-04Z_0000000000000001.json",
+            "audit",
+        ] {
+            assert_eq!(audit_time(wrong), None, "{wrong}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! The repository's files as bytes and types, version 1 (`docs/format.md`). Pure: no I/O.
 
+pub mod audit;
 pub(crate) mod compressed;
 pub(crate) mod condemned;
 pub mod encryption;

@@ -5,9 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use super::survey::{Folders, Survey, began_at, is_older};
 use crate::error::Result;
+use crate::random;
 use crate::repository::condemned;
 use crate::repository::format::id::{ObjectName, RunTag};
-use crate::repository::open::{Repository, random};
+use crate::repository::open::Repository;
 
 /// Writes a condemned list of what no backup names, is on no other list, and is older than the grace
 /// period and every live run. Returns its name and content; nothing when there is no such object.
@@ -28,7 +29,7 @@ pub(super) fn condemn(
         return Ok(None);
     }
     // The time in the name is for people.
-    let name = condemned::new_name(jiff::Timestamp::now(), &RunTag(random()?));
+    let name = condemned::new_name(jiff::Timestamp::now(), &RunTag(random::bytes()?));
     condemned::write_list(repository.store(), &name, &names)?;
     Ok(Some((name, names)))
 }

@@ -8,12 +8,13 @@ use jiff::Timestamp;
 
 use super::Amount;
 use crate::error::{Error, Result};
+use crate::random;
 use crate::repository::condemned::{self, Condemned};
 use crate::repository::format::header::Header;
 use crate::repository::format::id::{BackupId, ObjectId, ObjectName, RunTag};
 use crate::repository::format::layout;
 use crate::repository::format::pending::PendingMark;
-use crate::repository::open::{Repository, random, write};
+use crate::repository::open::{Repository, write};
 use crate::repository::store::{Listed, Store, StoreError};
 use crate::repository::unfinished::name_in;
 use crate::repository::{StoredObject, StoredObjects};
@@ -138,7 +139,7 @@ fn read_lists(store: &dyn Store, found: &Condemned) -> Result<BTreeMap<String, V
 
 /// What the store's clock says now.
 fn store_time(store: &dyn Store) -> Result<Option<SystemTime>> {
-    let path = layout::clock_file(&RunTag(random()?));
+    let path = layout::clock_file(&RunTag(random::bytes()?));
     write(store, &path, b"")?;
     let listed = store.list(layout::CONDEMNED);
     // What stays is removed by a later prune.

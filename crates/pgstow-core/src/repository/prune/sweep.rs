@@ -12,10 +12,11 @@ use super::survey::{Folders, Survey};
 use super::{Amount, PruneReport, told};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
+use crate::random;
 use crate::repository::condemned::{Condemned, ListState};
 use crate::repository::format::id::{ObjectName, RunTag};
 use crate::repository::format::layout;
-use crate::repository::open::{Repository, random, write};
+use crate::repository::open::{Repository, write};
 
 /// For people who find it.
 const SWEEPING: &str = "A prune deletes what the list of this name condemns, or began to.\n";
@@ -51,7 +52,7 @@ pub(super) fn sweep(
     if due.is_empty() {
         return Ok(());
     }
-    let sweep = Sweep { repository, survey, tag: RunTag(random()?) };
+    let sweep = Sweep { repository, survey, tag: RunTag(random::bytes()?) };
     for name in &due {
         write(repository.store(), &sweep.mark(name), SWEEPING.as_bytes())?;
     }

@@ -9,7 +9,7 @@ use pgstow_core::interrupt::Interrupt;
 use pgstow_core::monitor::{Event, Silent};
 use pgstow_core::repository::Repository;
 use pgstow_core::repository::format::manifest::Manifest;
-use pgstow_core::verify::verify;
+use pgstow_core::verify::{Reading, verify};
 use pgstow_core::{Error, ErrorKind};
 
 use super::random::Random;
@@ -141,8 +141,8 @@ impl Soak {
         let repository = self.ground.vault.repository();
         let backups = repository.list().expect("a list").backups;
         for header in backups.iter().rev().take(3) {
-            let report =
-                verify(&repository, header, true, &Silent, &Interrupt::new()).expect("not interrupted");
+            let report = verify(&repository, header, &Reading::All, &Silent, &Interrupt::new())
+                .expect("not interrupted");
             assert!(report.is_good(), "{report:#?}");
         }
     }

@@ -100,11 +100,20 @@ impl From<DanglingChoice> for DanglingKeys {
     }
 }
 
+impl Arguments {
+    /// Whether nothing will be done.
+    pub(super) fn is_dry_run(&self) -> bool {
+        self.dry_run
+    }
+}
+
 pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure> {
     let nothing_changed = |error| Failure::closing("nothing was changed")(error);
     let repository = app.repository()?;
     let header = repository.resolve(&arguments.backup)?;
+    app.facts.backup(&header.id);
     let target = app.database(arguments.to.as_deref(), arguments.url.as_deref())?;
+    app.facts.target(&target.endpoint());
     let defaults = RestoreOptions::new(target.connection.clone());
     let options = RestoreOptions {
         clean: arguments.clean,

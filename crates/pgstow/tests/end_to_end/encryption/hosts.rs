@@ -213,5 +213,9 @@ fn the_objects_of_equal_rows_are_stored_once_by_a_host_without_a_key() {
     let copy = name.replace(".zst.age", "-1.zst.age");
     assert!(objects(&workspace).contains(&copy), "{copy}");
     workspace.run(&["verify", "latest", "--read-data", "--identity", text(&key)]).succeeded();
+    workspace
+        .run(&["verify", "--all", "--read-data", "--identity", text(&key)])
+        .ended_with(1)
+        .saying(&[&name.replace(".zst.age", "")]);
     assert!(bytes > 0);
 }
