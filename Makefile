@@ -21,9 +21,10 @@ test: ## all tests, on PostgreSQL 13 to 18 (installs what they need)
 	scripts/set-up-tests
 	cargo test --workspace --locked --no-fail-fast
 
-soak: ## random writes against incremental backups, PGSTOW_SOAK_MINUTES (10) long
+soak: ## random writes against incremental backups, and runs killed at random, PGSTOW_SOAK_MINUTES (10) long each
 	scripts/set-up-tests
 	cargo test --release --locked -p pgstow-core --test incremental -- --ignored --nocapture soak::
+	cargo test --release --locked -p pgstow-core --test repository -- --ignored --nocapture storm::soak
 
 demo: ## back up and restore a sample shop on a throw-away server (installs what it needs)
 	scripts/set-up-demo

@@ -114,6 +114,10 @@ fn clear_if_ended(
     }
     for file in store.list(&folder)? {
         if name_in(&file.path, &folder).is_some_and(is_draft_file) {
+            if is_absent(store, id, layout::ENDED_FILE) {
+                // Another run was quicker, and the folder may be a third one's by now.
+                return Ok(());
+            }
             store.remove(&file.path)?;
         }
     }

@@ -262,6 +262,21 @@ fn damaged_headers_and_manifests_without_header_are_left_alone_and_keep_their_ob
 }
 
 #[test]
+fn a_run_that_was_killed_before_its_header_and_lost_objects_stops_no_prune() {
+    let place = tempdir().unwrap();
+    let (older, newer) = two(place.path());
+    let folder = place.path().join("backups").join(older.id.as_str());
+    fs::remove_file(folder.join("backup.json")).unwrap();
+    let used = fs::read_to_string(list(place.path(), &newer)).unwrap();
+    let lost = fs::read_to_string(folder.join("objects.list")).unwrap();
+    let lost = lost.lines().find(|name| !used.contains(name)).unwrap();
+    fs::remove_file(place.path().join(format!("objects/{}/{lost}.zst", &lost[..2]))).unwrap();
+    let report = prune(&open(place.path()), Duration::ZERO).unwrap();
+    assert_eq!(report.deleted.objects, 0);
+    assert!(report.remarks[0].contains("it has a manifest and no header"), "{:?}", report.remarks);
+}
+
+#[test]
 fn times_are_the_stores_and_a_store_that_tells_none_loses_nothing() {
     let far: [crate::faulty::Clock; 2] = [|time| Some(time - 10_000 * DAY), |time| Some(time + 10_000 * DAY)];
     for clock in far {

@@ -195,16 +195,21 @@ fn present(app: &App<'_>, repository: &Repository, report: &PruneReport) -> Resu
         let (tone, mark) = app.output.mark(report.failures.is_empty());
         let backups = format::count(report.retired.len() as u64, "backup");
         text.put(tone, mark).plain(" ").put(Tone::Strong, &format!("{backups} deleted")).end();
-        text.fields(&[
-            ("deleted", amount(report.deleted)),
-            ("condemned", format!("{}, deleted after the grace period", amount(report.condemned))),
-            ("waiting", amount(report.waiting)),
-        ]);
+        text.fields(&[("now", format!("{} deleted", amount(report.deleted))), ("later", later(report))]);
         report.remarks.iter().for_each(|remark| text.line(&format!("note: {remark}")));
     }
     app.output.print(&text)?;
     report.failures.iter().for_each(|failure| app.output.warn(&format!("not done: {failure}")));
     Ok(())
+}
+
+/// What is still to be deleted. What a backup used that went only now counts as soon as it is old
+/// enough to be condemned.
+fn later(report: &PruneReport) -> String {
+    if report.waiting.is_nothing() {
+        return "nothing is waiting to be deleted".to_owned();
+    }
+    format!("{} condemned: deleted by a prune after the grace period", amount(report.waiting))
 }
 
 /// `12 objects, 3.4 MiB`.

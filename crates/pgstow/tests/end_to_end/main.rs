@@ -14,6 +14,7 @@ mod incremental;
 mod interrupt;
 mod memory;
 mod recovery;
+mod retention;
 mod roles;
 mod round_trip;
 mod secrets;

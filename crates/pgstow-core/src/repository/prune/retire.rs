@@ -104,6 +104,10 @@ fn remove(repository: &Repository, id: &BackupId, folder: &Folder, report: &mut 
     let mut is_empty = true;
     for file in &folder.files {
         let name = name_in(&file.path, &path_of_folder).unwrap_or_default();
+        if store.size(&mark(id))?.is_none() {
+            // Another prune was quicker, and the folder may be a new run's by now.
+            return Ok(());
+        }
         if is_ours(name) {
             store.remove(&file.path)?;
         } else if !PROOFS.contains(&name) && name != layout::PRUNED_FILE {

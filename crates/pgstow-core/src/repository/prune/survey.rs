@@ -360,9 +360,10 @@ fn read_marks(repository: &Repository, folder: &str, files: &[Listed]) -> Result
 }
 
 /// Every object that a backup names is in the listing, or else the listing is not whole, or the object
-/// is missing. Neither is a moment to delete anything.
+/// is missing. Neither is a moment to delete anything. A run that was killed before its header proves
+/// nothing of the kind.
 fn require_all_objects(repository: &Repository, folders: &Folders, objects: &StoredObjects) -> Result<()> {
-    for (id, folder) in &folders.by_id {
+    for (id, folder) in folders.by_id.iter().filter(|(_, folder)| folder.header.is_some()) {
         let names = folder.objects.iter().flat_map(|names| names.iter());
         let missing: Vec<ObjectName> = names.filter(|name| objects.get(name).is_none()).copied().collect();
         let Some(first) = missing.first() else { continue };
