@@ -1,5 +1,5 @@
 //! What is read of a platform's tables beside their rows: which columns hold something, who the users
-//! are for people to read, how many secrets stay behind, which jobs there are. All of it comes from
+//! are for people to read, which secrets there are or how many stay behind, which jobs there are. All of it comes from
 //! rows, so that unchanged system catalogs say nothing of it: it is read in every backup.
 
 use std::fmt::Write as _;
@@ -7,12 +7,12 @@ use std::fmt::Write as _;
 use super::scope::Scope;
 use super::sidecars::Sidecar;
 use crate::error::{Error, Result};
-use crate::inventory::catalog::{Catalog, CronJob, FilledColumns};
+use crate::inventory::catalog::{Catalog, CronJob, FilledColumns, VaultSecret};
 use crate::platform::Keeper;
 use crate::platform::supabase::{USERS, VAULT, is_secret};
-use crate::postgres::catalog::cron;
 use crate::postgres::catalog::managed::{self, Statements};
 use crate::postgres::catalog::relations::{Column, Relation};
+use crate::postgres::catalog::{cron, vault};
 use crate::postgres::connection::Connection;
 use crate::postgres::error::QueryError;
 use crate::postgres::identifier::quote_qualified;
@@ -27,6 +27,8 @@ pub(super) struct ManagedTables {
     pub(super) carried: Vec<(String, String, Vec<Column>)>,
     /// The vault.
     pub(super) vault: Option<Vault>,
+    /// The repository may hold its secrets.
+    pub(super) carries_secrets: bool,
 }
 
 /// The table of secrets.
@@ -44,8 +46,10 @@ pub(super) struct ManagedRows {
     filled: Vec<FilledColumns>,
     cron_jobs: Vec<CronJob>,
     users: Option<String>,
-    /// Secrets of the vault, where they can be counted.
-    pub(super) secrets: Option<u64>,
+    /// Those of the vault that are carried.
+    secrets: Vec<VaultSecret>,
+    /// How many secrets of the vault stay behind, where they can be counted.
+    pub(super) secrets_left: Option<u64>,
 }
 
 impl ManagedTables {
@@ -89,7 +93,13 @@ impl ManagedTables {
         if self.vault == Some(Vault::Readable) {
             let name = quote_qualified(VAULT.0, VAULT.1);
             let count = connection.query(&format!("SELECT pg_catalog.count(*) FROM {name}"))?;
-            rows.secrets = Some(count.only()?.get(0)?);
+            rows.secrets_left = Some(count.only()?.get(0)?);
+        }
+        let carries_secrets = self.vault.is_some() && self.carries_secrets;
+        if let Some(secrets) = carries_secrets.then(|| vault::read_secrets(connection)).transpose()?.flatten()
+        {
+            rows.secrets = secrets;
+            rows.secrets_left = Some(0);
         }
         rows.cron_jobs = cron::read_jobs(connection)?;
         Ok(rows)
@@ -102,7 +112,7 @@ impl ManagedRows {
     /// # Errors
     /// None but a failure to write JSON.
     pub(super) fn described(&self) -> Result<Vec<u8>> {
-        serde_json::to_vec(&(&self.filled, &self.cron_jobs))
+        serde_json::to_vec(&(&self.filled, &self.cron_jobs, &self.secrets))
             .map_err(|error| Error::failed("managed tables could not be described").source(error))
     }
 
@@ -110,6 +120,7 @@ impl ManagedRows {
     pub(super) fn complete(&self, catalog: &mut Catalog) {
         catalog.filled.clone_from(&self.filled);
         catalog.cron_jobs.clone_from(&self.cron_jobs);
+        catalog.secrets.clone_from(&self.secrets);
     }
 
     /// The file that shows who the users are, if they are carried.
@@ -145,6 +156,13 @@ mod tests {
         let users = |rows| Statements { lines: vec!["INSERT 1;".into(), "INSERT 2;".into()], rows };
         assert!(describe(&users(2)).ends_with("-- 2 in all.\nINSERT 1;\nINSERT 2;\n"));
         assert!(describe(&users(5)).contains("-- The first 2 of 5.\n"));
+    }
+
+    #[test]
+    fn another_value_of_a_secret_makes_other_definitions() {
+        let secret = |value: &str| VaultSecret { name: None, description: None, value: value.into() };
+        let with = |value| ManagedRows { secrets: vec![secret(value)], ..ManagedRows::default() };
+        assert_ne!(with("a").described().unwrap(), with("b").described().unwrap());
     }
 
     #[test]

@@ -19,10 +19,8 @@ pub(super) struct Contents<'a> {
     pub(super) sequences: &'a ReadSequences,
     pub(super) subscriptions: &'a [String],
     pub(super) vault: Option<Vault>,
-    /// Secrets in it, where they can be counted.
+    /// Secrets in it that stay behind, where they can be counted.
     pub(super) secrets: Option<u64>,
-    /// Nobody reads the backup without a key.
-    pub(super) encrypted: bool,
     /// The user said how much of the platform's users is wanted.
     pub(super) users_chosen: bool,
 }
@@ -92,8 +90,13 @@ fn of_the_platform(contents: &Contents<'_>, scope: &Scope) -> Vec<NotCarried> {
         add(what, reason, false);
     }
     if let Some(what) = secrets(contents) {
-        let reason = "the vault's key does not leave the project, so only plain values could be carried, and this \
-             repository is not encrypted; note them elsewhere";
+        let reason = if scope.is_encrypted() {
+            "the vault's key does not leave the project, and this role may not see, or cannot decipher, the plain values; \
+             note them elsewhere"
+        } else {
+            "the vault's key does not leave the project, so only plain values could be carried, and this \
+             repository is not encrypted; note them elsewhere"
+        };
         add(what, reason.into(), true);
     }
     let files = rows_of(contents, STORED_FILES).unwrap_or(0);
@@ -132,7 +135,7 @@ pub(super) fn remarks(contents: &Contents<'_>, scope: &Scope) -> Vec<String> {
         Some(users @ 1..) if is_managed && scope.users() == AuthUsers::Full => {
             let users = if users == 1 { "1 user".into() } else { format!("{users} users") };
             let said = format!("password hashes and tokens of {users} are in this backup");
-            match (contents.encrypted, contents.users_chosen) {
+            match (scope.is_encrypted(), contents.users_chosen) {
                 (false, _) => vec![format!("{said}, and the repository is not encrypted")],
                 (true, false) => vec![format!(
                     "{said}, as the repository is encrypted; auth_users = \"metadata\" leaves them out"
@@ -241,7 +244,6 @@ mod tests {
             subscriptions: &[],
             vault,
             secrets,
-            encrypted: false,
             users_chosen: true,
         };
         let list = list(&contents, scope);

@@ -96,7 +96,7 @@ pub(super) fn read_plan(
     let mut read = Vec::new();
     let mut read_tables = Vec::new();
     let mut extents = Vec::new();
-    let mut managed = ManagedTables::default();
+    let mut managed = ManagedTables { carries_secrets: scope.is_encrypted(), ..ManagedTables::default() };
     managed.find_vault(scope, &leader.relations);
     for (index, table) in tables.iter().enumerate() {
         let condition = match &table.data {

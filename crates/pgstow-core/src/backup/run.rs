@@ -27,6 +27,10 @@ use crate::repository::{BackupDraft, Repository};
 /// How often a backup is begun anew before it gives up.
 const ATTEMPTS: u32 = 3;
 
+/// What a change of keys does not do.
+const RECIPIENTS_CHANGED: &str = "encrypt_to changed: this backup is for the new keys alone; earlier backups stay readable \
+     with the keys they were made for, also those that were removed";
+
 /// Why an attempt did not give a backup.
 enum Setback {
     /// Another attempt may succeed; what stood in the way.
@@ -293,12 +297,14 @@ impl Attempt<'_> {
             sequences: &plan.sequences,
             subscriptions: &definitions.subscriptions,
             vault: plan.managed.vault,
-            secrets: definitions.managed.secrets,
-            encrypted: self.repository.is_encrypted(),
+            secrets: definitions.managed.secrets_left,
             users_chosen: self.options.auth_users.is_some(),
         };
         let not_carried = not_carried::list(&source, &start.scope);
-        let remarks = not_carried::remarks(&source, &start.scope);
+        let mut remarks = not_carried::remarks(&source, &start.scope);
+        if start.bases.recipients_changed {
+            remarks.push(RECIPIENTS_CHANGED.to_owned());
+        }
         let chunks = collected.large_objects.iter().map(|held| held.chunk.clone()).collect();
         let manifest = Manifest {
             format_version: FORMAT_VERSION,

@@ -16,6 +16,8 @@ pub(super) struct Scope {
     /// Which schemas are the platform's.
     hosting: Hosting,
     users: AuthUsers,
+    /// Nobody reads the backup without a key.
+    encrypted: bool,
 }
 
 impl Scope {
@@ -29,7 +31,18 @@ impl Scope {
     ) -> Result<Self> {
         let patterns =
             Patterns::parse(&selection.tables, &selection.exclude_tables, &selection.exclude_data)?;
-        Ok(Self { patterns, sections: selection.sections, in_recovery, hosting, users })
+        let sections = selection.sections;
+        Ok(Self { patterns, sections, in_recovery, hosting, users, encrypted: false })
+    }
+
+    /// The same for an encrypted repository, or not.
+    pub(super) fn into_encrypted(self, encrypted: bool) -> Self {
+        Self { encrypted, ..self }
+    }
+
+    /// Whether nobody reads the backup without a key.
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.encrypted
     }
 
     /// The platform, and which schemas are its own.

@@ -30,6 +30,9 @@ pub struct Catalog {
     /// Jobs of pg_cron in this database that run as the backup's role.
     #[serde(default)]
     pub cron_jobs: Vec<CronJob>,
+    /// Secrets of the vault; only in an encrypted repository.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<VaultSecret>,
     /// Policies that users put on tables of internal schemas: the inventory and the schema archive
     /// hold nothing of those.
     #[serde(default)]
@@ -72,6 +75,17 @@ pub struct CronJob {
     pub command: String,
     /// Whether it was active.
     pub active: bool,
+}
+
+/// A secret of the vault, deciphered. Debug output leaves its value out.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VaultSecret {
+    /// Name; secrets may have none.
+    pub name: Option<String>,
+    /// What it is for.
+    pub description: Option<String>,
+    /// The secret itself.
+    pub value: String,
 }
 
 /// An installed extension.
@@ -140,6 +154,12 @@ impl fmt::Debug for CronJob {
     }
 }
 
+impl fmt::Debug for VaultSecret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("VaultSecret").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for DatabaseSetting {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
@@ -156,7 +176,15 @@ fn setting_name(setting: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::{DatabaseSetting, Role};
+    use super::{DatabaseSetting, Role, VaultSecret};
+
+    #[test]
+    fn debug_output_holds_no_value_of_a_secret() {
+        let name = Some("payment key".to_owned());
+        let secret = VaultSecret { name, description: None, value: "hunter2".into() };
+        let shown = format!("{secret:?}");
+        assert!(shown.contains("payment key") && !shown.contains("hunter2"), "{shown}");
+    }
 
     #[test]
     fn debug_output_holds_no_value_of_a_setting() {

@@ -35,6 +35,7 @@ mod session;
 mod target;
 mod tasks;
 mod tuning;
+mod vault;
 mod verify;
 
 use std::collections::BTreeMap;

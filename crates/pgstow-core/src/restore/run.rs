@@ -16,7 +16,7 @@ use super::selection::{Carried, Graph, TableName};
 use super::session::{Session, describe};
 use super::tasks::{self, Rows, Size, Work};
 use super::verify::{Verification, Verified};
-use super::{Planned, RestoreReport, clear, finish, hosted, large_objects, managed, platform, report};
+use super::{Planned, RestoreReport, clear, finish, hosted, large_objects, managed, platform, report, vault};
 use crate::error::{Error, ErrorKind, Result};
 use crate::interrupt::Interrupt;
 use crate::inventory::ObjectKind;
@@ -275,6 +275,9 @@ impl<'a> Run<'a> {
             let activate = self.planned.activate_jobs;
             platform::database_settings(self.lead(sessions)?, self.planned, self.journal)?;
             platform::schedule_jobs(self.lead(sessions)?, self.planned, activate, self.journal)?;
+            if parts.rows {
+                vault::restore(self.lead(sessions)?, self.planned, self.journal)?;
+            }
         }
         Ok((reconciled, covered))
     }

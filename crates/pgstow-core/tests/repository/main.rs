@@ -7,7 +7,6 @@ mod concurrency;
 mod crash;
 mod damage;
 mod disk;
-mod encrypted;
 mod faulty;
 mod fixture;
 mod objects;

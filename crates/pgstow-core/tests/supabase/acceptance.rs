@@ -11,6 +11,9 @@ use pgstow_core::platform::AuthUsers;
 use pgstow_core::postgres::ConnectionSettings;
 use pgstow_core::postgres::server::DisposableServer;
 use pgstow_core::repository::Repository;
+use pgstow_core::repository::encryption::{
+    Access, Asking, IdentityFile, KeySource, PrivateKey, Recipients, SecretString,
+};
 use pgstow_core::repository::format::header::Header;
 use pgstow_core::repository::format::id::EnvironmentName;
 use pgstow_core::repository::format::manifest::TableData;
@@ -28,6 +31,7 @@ use crate::witness::{self, Forced, Listener, TransactionPooler};
 /// A project that a customer has filled, and a backup of it.
 struct Journey {
     source: Project,
+    protection: Protection,
     folder: tempfile::TempDir,
     report: BackupReport,
 }
@@ -38,14 +42,19 @@ impl Journey {
     }
 
     fn carrying(users: AuthUsers, profile: Profile, era: Era) -> Self {
-        Self::of(Project::in_use(profile, era), users)
+        Self::of(Project::in_use(profile, era), users, Protection::Encrypted)
     }
 
-    fn of(source: Project, users: AuthUsers) -> Self {
+    fn of(source: Project, users: AuthUsers, protection: Protection) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let report = back_up(&folder, &source.settings(), source.server.binaries().major(), users)
+        let repository = protection.repository(&folder);
+        let report = back_up(&repository, &source.settings(), source.server.binaries().major(), users)
             .unwrap_or_else(|error| panic!("{}", told(&error)));
-        Self { source, folder, report }
+        Self { source, protection, folder, report }
+    }
+
+    fn repository(&self) -> Repository {
+        self.protection.repository(&self.folder)
     }
 
     fn header(&self) -> &Header {
@@ -76,7 +85,7 @@ impl Journey {
             create_roles: true,
             ..RestoreOptions::new(connection)
         };
-        let (repository, interrupt) = (repository(&self.folder), Interrupt::new());
+        let (repository, interrupt) = (self.repository(), Interrupt::new());
         let prepared = restore::prepare(&repository, self.header(), &options, &interrupt)?;
         Ok(prepared.apply(&Silent, &interrupt)?.receipt)
     }
@@ -104,13 +113,47 @@ impl Journey {
     }
 }
 
-fn repository(folder: &tempfile::TempDir) -> Repository {
-    let store = LocalStore::new(&folder.path().join("repository"));
-    Repository::open_or_init(Box::new(store), jiff::Timestamp::now()).expect("a repository")
+/// Whether the repository is encrypted: what a project keeps secret goes into such a one only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Protection {
+    Plain,
+    Encrypted,
+}
+
+/// The private key of the encrypted repositories of these tests.
+const IDENTITY: &str = "AGE-SECRET-KEY-1K0UA4UG9T4J8924W2QGLHR5AG0HH36MTZM9GZFU43JKPA9FGDUHQN9UUMA";
+
+struct KnownKey;
+
+impl KeySource for KnownKey {
+    fn identities(&self) -> Result<Vec<IdentityFile>> {
+        Ok(vec![IdentityFile::new("the key of the tests", IDENTITY.into())])
+    }
+
+    fn passphrase(&self, _what: &str, _asking: Asking) -> Result<Option<SecretString>> {
+        Ok(None)
+    }
+}
+
+impl Protection {
+    fn repository(self, folder: &tempfile::TempDir) -> Repository {
+        let store = Box::new(LocalStore::new(&folder.path().join("repository")));
+        let access = match self {
+            Self::Plain => Access::default(),
+            Self::Encrypted => {
+                let file = KnownKey.identities().expect("a key").remove(0);
+                let keys = PrivateKey::read(&file, |_| Ok(None)).expect("a key");
+                let public = keys[0].public().expect("a public key");
+                let recipients = Recipients::parse([public.as_str()]).expect("a recipient");
+                Access { recipients: Some(recipients), keys: Some(Box::new(KnownKey)), cache: None }
+            }
+        };
+        Repository::open_or_init_with(store, access, jiff::Timestamp::now()).expect("a repository")
+    }
 }
 
 fn back_up(
-    folder: &tempfile::TempDir,
+    repository: &Repository,
     connection: &ConnectionSettings,
     major: u32,
     auth_users: AuthUsers,
@@ -122,7 +165,7 @@ fn back_up(
         auth_users: Some(auth_users),
         ..BackupOptions::new(EnvironmentName::new("project").expect("a name"), connection.clone())
     };
-    backup::run(&repository(folder), &options, &Silent, &Interrupt::new())
+    backup::run(repository, &options, &Silent, &Interrupt::new())
 }
 
 /// Everything an error tells a person.
@@ -154,8 +197,9 @@ const BOUND: [&str; 14] = [
 
 #[test]
 fn a_backup_leaves_out_the_rows_that_are_bound_to_their_project_and_says_so() {
-    let journey = Journey::begin(Profile::New, Era::Apart);
-    let manifest = repository(&journey.folder).manifest(journey.header()).expect("a manifest");
+    let source = Project::in_use(Profile::New, Era::Apart);
+    let journey = Journey::of(source, AuthUsers::Full, Protection::Plain);
+    let manifest = journey.repository().manifest(journey.header()).expect("a manifest");
     let carried: Vec<String> = manifest
         .tables
         .iter()
@@ -180,11 +224,9 @@ fn a_backup_leaves_out_the_rows_that_are_bound_to_their_project_and_says_so() {
 
 /// What no stock server lets `postgres` make, and a hosted one does: event triggers, publications
 /// of all tables and of schemas, and tables of the platform's superuser.
-const GATED: [Forced; 11] = [
+const GATED: [Forced; 10] = [
     // Its owner is the platform's superuser; it becomes the customer's, who then holds all as owner.
     Forced { number: 1, difference: "table public.legacy: postgres holds", remark: "supabase_admin" },
-    // The key is the project's own.
-    Forced { number: 16, difference: "secrets: missing", remark: "vault" },
     Forced { number: 15, difference: "app_note_ddl", remark: "app_note_ddl" },
     Forced { number: 15, difference: "app_quiet", remark: "app_quiet" },
     Forced { number: 18, difference: "comment on event trigger app_note_ddl", remark: "app_note_ddl" },
@@ -218,7 +260,8 @@ type Kind = (Profile, Era);
 
 /// Restores a project of a kind into new ones of every kind.
 fn new_projects_become_equal(major: u32, source: Kind) {
-    let journey = Journey::of(Project::on(major, source.0, source.1).filled(), AuthUsers::Full);
+    let journey =
+        Journey::of(Project::on(major, source.0, source.1).filled(), AuthUsers::Full, Protection::Encrypted);
     for target in KINDS {
         let there = Project::on(major, target.0, target.1);
         let shortcomings =
@@ -279,7 +322,8 @@ const DRIFT: &str = "
 
 /// Restores a project of a kind over projects in use of every kind.
 fn projects_in_use_become_equal(major: u32, source: Kind) {
-    let journey = Journey::of(Project::on(major, source.0, source.1).filled(), AuthUsers::Full);
+    let journey =
+        Journey::of(Project::on(major, source.0, source.1).filled(), AuthUsers::Full, Protection::Encrypted);
     for target in KINDS {
         let there = Project::on(major, target.0, target.1).filled();
         there.execute_as(
@@ -378,7 +422,11 @@ fn plain_servers_get_all_they_can_hold_of_projects_of_every_kind() {
 fn a_plain_server_gets_all_it_can_hold_of_a_project_on_17() {
     // A superuser creates roles without a membership, and needs none to admit others.
     let admits = Forced { number: 20, difference: "postgres is a member of app_", remark: "" };
-    let journey = Journey::of(Project::on(17, Profile::New, Era::Apart).filled(), AuthUsers::Full);
+    let journey = Journey::of(
+        Project::on(17, Profile::New, Era::Apart).filled(),
+        AuthUsers::Full,
+        Protection::Encrypted,
+    );
     let there = plain_server(17);
     let forced = [&PLAIN[..], &[admits]].concat();
     assert_none(&journey.shortcomings(&there, "postgres", there.settings(DATABASE), false, &forced));
@@ -390,7 +438,7 @@ fn a_transaction_pooler_is_refused_and_other_clients_keep_their_settings() {
     let pooler = TransactionPooler::start(&source.server);
     let folder = tempfile::tempdir().expect("a folder");
     let before = pooler.settings_of_a_client();
-    let error = back_up(&folder, &pooler.settings(), 15, AuthUsers::Full)
+    let error = back_up(&Protection::Plain.repository(&folder), &pooler.settings(), 15, AuthUsers::Full)
         .expect_err("a transaction pooler is refused");
     assert_eq!(error.kind(), ErrorKind::Refused, "{}", told(&error));
     assert_none(&pooler.spoilt(&before));
@@ -515,7 +563,7 @@ fn an_account_whose_address_another_has_leaves_no_rows_without_their_account() {
 fn what_the_dashboard_made_stays_where_the_backup_has_none_of_it() {
     let source = Project::in_use(Profile::New, Era::Apart);
     source.execute_as(SUPERUSER, "DROP EVENT TRIGGER ensure_rls; DROP FUNCTION public.rls_auto_enable()");
-    let journey = Journey::of(source, AuthUsers::Full);
+    let journey = Journey::of(source, AuthUsers::Full, Protection::Encrypted);
     let guard =
         "SELECT count(*)::text FROM pg_event_trigger WHERE evtname = 'ensure_rls' AND evtenabled = 'O'";
     let there = Project::new(Profile::New, Era::Apart);
@@ -599,6 +647,45 @@ fn a_new_project_can_be_replaced() {
     let journey = Journey::begin(Profile::New, Era::Apart);
     let there = Project::new(Profile::New, Era::Apart);
     journey.restore(there.settings(), true).unwrap_or_else(|error| panic!("{}", told(&error)));
+}
+
+#[test]
+fn a_secret_that_is_there_stays_and_is_told_where_it_differs() {
+    let journey = Journey::begin(Profile::New, Era::Apart);
+    let there = Project::in_use(Profile::New, Era::Apart);
+    there.execute_as(
+        SUPERUSER,
+        "UPDATE cron.job SET active = false; DELETE FROM vault.secrets WHERE name = 'certificate'; \
+         SELECT vault.update_secret(id, 'of the target') FROM vault.secrets WHERE name = 'payment key'",
+    );
+    let receipt = journey.restore(there.settings(), true).unwrap_or_else(|error| panic!("{}", told(&error)));
+    let secrets = there.value(
+        "SELECT string_agg(concat(name, '=', decrypted_secret), '; ' ORDER BY name) FROM vault.decrypted_secrets",
+    );
+    assert_eq!(secrets, "certificate=two\nlines; payment key=of the target; =nameless");
+    let of_vault: Vec<&String> = receipt.remarks.iter().filter(|remark| remark.contains("vault")).collect();
+    assert!(of_vault.len() == 1 && of_vault[0].contains("payment key"), "{of_vault:#?}");
+    let said = format!("{receipt:?}");
+    assert!(!said.contains("s3cr3t") && !said.contains("of the target"), "a receipt tells no secret");
+}
+
+#[test]
+fn secrets_are_carried_into_an_encrypted_repository_only() {
+    let source = Project::in_use(Profile::New, Era::Apart);
+    let folder = tempfile::tempdir().expect("a folder");
+    for (protection, count) in [(Protection::Plain, 0), (Protection::Encrypted, 3)] {
+        let folder = folder.path().join(format!("{protection:?}"));
+        std::fs::create_dir(&folder).expect("a folder");
+        let folder = tempfile::tempdir_in(&folder).expect("a folder");
+        let repository = protection.repository(&folder);
+        let major = source.server.binaries().major();
+        let report = back_up(&repository, &source.settings(), major, AuthUsers::Full)
+            .unwrap_or_else(|error| panic!("{}", told(&error)));
+        let catalog = repository.catalog(&repository.manifest(&report.header).expect("a manifest"));
+        assert_eq!(catalog.expect("a catalog").secrets.len(), count, "{protection:?}");
+        let left = report.not_carried.iter().any(|item| item.what == "3 secrets of the vault");
+        assert_eq!(left, protection == Protection::Plain, "{:#?}", report.not_carried);
+    }
 }
 
 #[test]

@@ -29,6 +29,8 @@ pub(in crate::backup) struct Bases {
     pub(in crate::backup) closed: Option<Doubt>,
     /// Those of `rows` that were interrupted.
     interrupted: Vec<BackupId>,
+    /// The newest backup is encrypted to other public keys.
+    pub(in crate::backup) recipients_changed: bool,
 }
 
 /// A backup whose definitions may be taken over.
@@ -56,7 +58,10 @@ impl Bases {
         let recipients = repository.encrypts_to()?;
         let listing = repository.list()?;
         let newest_first = listing.backups.iter().rev();
-        for header in newest_first.filter(|header| header.environment == *environment) {
+        let mut newest_first = newest_first.filter(|header| header.environment == *environment).peekable();
+        bases.recipients_changed =
+            newest_first.peek().is_some_and(|newest| newest.encryption.as_ref() != recipients.as_ref());
+        for header in newest_first {
             if bases.has_whole() && bases.definitions.is_some() {
                 break;
             }

@@ -80,6 +80,7 @@ pub fn read_catalog(connection: &mut Connection, hosting: &Hosting) -> Result<Ca
         hosting: hosting.clone(),
         filled: Vec::new(),
         cron_jobs: Vec::new(),
+        secrets: Vec::new(),
         roles,
         inventory,
     })

@@ -4,7 +4,7 @@
 //! Each topic has a module with one bulk query per kind of object, for servers 13 to 18;
 //! [`inventory`] runs them all. [`relations`] and [`sequences`] answer what a backup and a restore
 //! ask about tables and the positions of sequences, [`rendering`] what the server turns values into
-//! bytes by; [`managed`] and [`cron`] what a platform's tables hold of the user's.
+//! bytes by; [`managed`], [`cron`] and [`vault`] what a platform's tables hold of the user's.
 
 mod columns;
 mod constraints;
@@ -29,3 +29,4 @@ pub mod system_catalogs;
 mod tables;
 mod text_search;
 mod types;
+pub mod vault;

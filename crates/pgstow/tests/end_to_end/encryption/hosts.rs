@@ -162,10 +162,10 @@ fn other_recipients_get_everything_anew_and_removed_ones_nothing() {
     let second = workspace.temporary().join("second.txt");
     let second_public = new_key(&workspace, &second);
     encrypt_to(&workspace, &[&second_public]);
-    workspace
-        .run(&["backup", "prod"])
-        .succeeded()
-        .saying(&["everything: earlier backups are encrypted to other public keys (encrypt_to changed)"]);
+    workspace.run(&["backup", "prod"]).succeeded().saying(&[
+        "everything: earlier backups are encrypted to other public keys (encrypt_to changed)",
+        "earlier backups stay readable",
+    ]);
     let lists = |id: &str| {
         let list = workspace.repository().join("backups").join(id).join("objects.list");
         std::fs::read_to_string(list).expect("a list")
@@ -179,6 +179,9 @@ fn other_recipients_get_everything_anew_and_removed_ones_nothing() {
         &second_public,
         &first_public,
     ]);
+
+    let again = workspace.run(&["backup", "prod"]).succeeded();
+    assert!(!again.said().contains("stay readable"), "{}", again.said());
 
     // The same keys in another order, one of them twice and from a file, are the same recipients.
     encrypt_to(&workspace, &[&first_public, &second_public]);
