@@ -16,6 +16,7 @@ mod random;
 pub mod repository;
 pub mod restore;
 pub mod retention;
+pub mod secret;
 pub mod verify;
 
 pub use error::{Error, ErrorKind, Result};

@@ -3,20 +3,19 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use pgstow_core::interrupt::Interrupt;
 use pgstow_core::postgres::conninfo::{self, Surroundings};
 use pgstow_core::postgres::settings::ConnectionSettings;
 use pgstow_core::repository::Repository;
 use pgstow_core::repository::encryption::Access;
 use pgstow_core::repository::format::id::EnvironmentName;
-use pgstow_core::repository::store::LocalStore;
+use pgstow_core::repository::store::Store;
 use pgstow_core::{Error, ErrorKind, Result};
 
 use crate::arguments::Arguments;
 use crate::commands::Command;
-use crate::config::{Config, ConfiguredKeys, DEFAULT_REPOSITORY, Environment, FILE_NAME, is_variable_name};
-use crate::new_repository::NewRepository;
+use crate::config::{Config, ConfiguredKeys, Environment, FILE_NAME, RepositoryPlace, is_variable_name};
+use crate::new_repository::{NewRepository, open_store};
 use crate::process::Process;
 use crate::record::Facts;
 use crate::ui::{Output, Text};
@@ -103,12 +102,17 @@ impl<'o> App<'o> {
         })
     }
 
-    /// The directory of the repository.
+    /// Where the repository is.
     ///
     /// # Errors
-    /// Usage: a kind of repository that is not supported.
-    pub(crate) fn repository_directory(&self) -> Result<PathBuf> {
-        self.config.repository(self.repository.as_deref(), &self.current)
+    /// Usage: what says where it is, or who opens it, is wrong.
+    pub(crate) fn repository_place(&self) -> Result<RepositoryPlace> {
+        self.config.repository(self.repository.as_deref(), &self.current, &self.process, &self.interrupt)
+    }
+
+    /// Whether `--repository` was given.
+    pub(crate) fn repository_argument(&self) -> Option<&str> {
+        self.repository.as_deref()
     }
 
     /// Where the configuration is, or would be.
@@ -117,21 +121,17 @@ impl<'o> App<'o> {
         self.current.join(name)
     }
 
-    /// The repository of a configuration in `folder` that is yet to be written: its directory, and
-    /// how the configuration names it.
+    /// The folder that the process was started in.
+    pub(crate) fn current_folder(&self) -> &Path {
+        &self.current
+    }
+
+    /// The store of the repository.
     ///
     /// # Errors
-    /// Usage: a kind of repository that is not supported.
-    pub(crate) fn new_repository(&self, folder: &Path) -> Result<(PathBuf, String)> {
-        match &self.repository {
-            None => Ok((folder.join(DEFAULT_REPOSITORY), DEFAULT_REPOSITORY.to_owned())),
-            Some(given) if folder == self.current => Ok((self.repository_directory()?, given.clone())),
-            Some(_) => {
-                let directory = self.repository_directory()?;
-                let name = directory.display().to_string();
-                Ok((directory, name))
-            }
-        }
+    /// As [`App::repository_place`].
+    pub(crate) fn store(&self) -> Result<Box<dyn Store>> {
+        open_store(&self.repository_place()?)
     }
 
     /// The repository, which must exist.
@@ -139,7 +139,7 @@ impl<'o> App<'o> {
     /// # Errors
     /// Not found, damaged or of a newer format.
     pub(crate) fn repository(&self) -> Result<Repository> {
-        Repository::open_with(Box::new(LocalStore::new(&self.repository_directory()?)), self.access()?)
+        Repository::open_with(self.store()?, self.access()?)
     }
 
     /// What an encrypted repository needs.
@@ -165,13 +165,8 @@ impl<'o> App<'o> {
     /// # Errors
     /// As [`App::repository`], or it cannot be made.
     pub(crate) fn repository_or_new(&self) -> Result<(Repository, NewRepository)> {
-        let directory = self.repository_directory()?;
-        let new = NewRepository::before(&directory);
-        let repository = Repository::open_or_init_with(
-            Box::new(LocalStore::new(&directory)),
-            self.access()?,
-            Timestamp::now(),
-        )?;
+        let place = self.repository_place()?;
+        let (repository, new) = NewRepository::open_or_make(place, || self.access())?;
         if new.is_new() {
             self.note(&format!("new repository {}", repository.location()));
         }

@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE", global = true, help_heading = "Global options")]
     pub(crate) config: Option<PathBuf>,
 
-    /// Repository, a directory [default: that of the configuration, or ./backups]
+    /// Repository: a directory or URL [default: that of the configuration, or ./backups]
     #[arg(long, value_name = "URL", global = true, help_heading = "Global options")]
     pub(crate) repository: Option<String>,
 

@@ -50,6 +50,14 @@ impl Process {
         self.user.clone().unwrap_or_else(|| rustix::process::geteuid().as_raw().to_string())
     }
 
+    /// Where files may lie that are needed for a moment and can be large.
+    pub(crate) fn temporary_folder(&self) -> PathBuf {
+        // `/tmp` is memory on many machines.
+        let usual = || PathBuf::from(if Path::new("/var/tmp").is_dir() { "/var/tmp" } else { "/tmp" });
+        let named = self.variables.get("TMPDIR").filter(|folder| !folder.is_empty());
+        named.map_or_else(usual, PathBuf::from)
+    }
+
     /// Where copies are kept that can be lost: `$XDG_CACHE_HOME/pgstow`, or the one in the home folder.
     pub(crate) fn cache(&self) -> Option<PathBuf> {
         let given = self.variables.get("XDG_CACHE_HOME").map(PathBuf::from);

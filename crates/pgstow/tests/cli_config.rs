@@ -95,10 +95,36 @@ fn a_variable_that_is_not_set_breaks_only_the_environment_that_needs_it() {
 }
 
 #[test]
-fn a_repository_of_another_kind_is_refused_as_usage() {
-    let run = Folder::with(&[]).run(&["list", "--repository", "s3://bucket/prefix"]);
+fn a_repository_of_an_unknown_kind_and_one_with_credentials_in_its_url_are_refused_as_usage() {
+    let run = Folder::with(&[]).run(&["list", "--repository", "sftp://host/prefix"]);
     assert_eq!(run.code, 2);
-    assert!(run.err.contains("s3:// are not supported by this version"), "{}", run.err);
+    assert!(run.err.contains("unknown kind of repository \"sftp\""), "{}", run.err);
+    let run = Folder::with(&[]).run(&["list", "--repository", "s3://AKIA:hunter2@bucket/prefix"]);
+    assert_eq!(run.code, 2);
+    assert!(run.err.contains("credentials do not belong in the URL"), "{}", run.err);
+    assert!(!run.err.contains("hunter2"), "{}", run.err);
+}
+
+#[test]
+fn check_names_a_wrong_key_of_the_repository_and_shows_no_secret() {
+    let file = "[repository]\nurl = 's3://b'\nsecret_access_key = '${KEY}'\n[env.dev]\nurl = 'postgres://app@127.0.0.1:1/d'\n";
+    let folder = Folder::with(&[("pgstow.toml", file), (".env", "KEY=hunter2\n")]);
+    let run = folder.run(&["check"]);
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.out.contains("repository.access_key_id is missing"), "{}", run.out);
+    assert!(!format!("{run:?}").contains("hunter2"), "{run:?}");
+}
+
+#[test]
+fn init_writes_nothing_when_the_bucket_cannot_be_used() {
+    let keys = "AWS_ACCESS_KEY_ID=id\nAWS_SECRET_ACCESS_KEY=hunter2\nAWS_ENDPOINT_URL=http://127.0.0.1:1\n";
+    let folder = Folder::with(&[(".env", keys)]);
+    let run = folder.run(&["init", "--repository", "s3://bucket/prefix"]);
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.err.contains("127.0.0.1:1 cannot be reached"), "{}", run.err);
+    assert!(run.err.contains("nothing was written"), "{}", run.err);
+    assert!(!folder.path().join("pgstow.toml").exists());
+    assert!(!format!("{run:?}").contains("hunter2"), "{run:?}");
 }
 
 #[test]

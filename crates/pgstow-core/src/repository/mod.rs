@@ -2,6 +2,7 @@
 
 mod audit;
 mod cache;
+mod capabilities;
 mod claims;
 mod condemned;
 mod draft;
@@ -23,6 +24,7 @@ mod unfinished;
 
 pub use audit::AuditLog;
 pub use draft::{BackupDraft, StoredFile};
+pub use format::identity::Capabilities;
 pub use listing::Listing;
 pub use open::Repository;
 pub use prune::{Amount, BackupVerdict, PruneOptions, PrunePlan, PruneReport};

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use super::cache::Cache;
+use super::capabilities;
 use super::claims::Claims;
 use super::draft::{BackupDraft, StoredFile};
 use super::encryption::{Access, Asking, Cipher, Place};
 use super::format::encryption::EncryptedTo;
 use super::format::header::Header;
 use super::format::id::{BackupId, EnvironmentName, Label, ObjectId};
-use super::format::identity::Identity;
+use super::format::identity::{Capabilities, Identity};
 use super::format::manifest::{File, Manifest};
 use super::format::receipt::Receipt;
 use super::format::{compressed, layout};
@@ -96,6 +97,14 @@ impl Repository {
         Self::open_or_init_with(store, Access::default(), now)
     }
 
+    /// Checks that nothing is in the way of a new repository.
+    ///
+    /// # Errors
+    /// Refused when files of others are there; the store's.
+    pub fn check_free(store: &dyn Store) -> Result<()> {
+        refuse_foreign(&store.location(), &store.names()?)
+    }
+
     /// Opens a repository, or creates it where nothing is.
     ///
     /// # Errors
@@ -151,6 +160,11 @@ impl Repository {
     /// Its id: 32 hex digits, the same wherever it is moved.
     pub fn id(&self) -> &str {
         &self.identity.repository
+    }
+
+    /// What its place could do when it was created; `None` if nobody looked.
+    pub fn capabilities(&self) -> Option<Capabilities> {
+        self.identity.capabilities
     }
 
     /// Whether its backups are encrypted.
@@ -479,7 +493,8 @@ impl Repository {
 
 /// Writes `pgstow.json`: `false` when there is one already.
 fn create(store: &dyn Store, access: &Access, now: jiff::Timestamp) -> Result<bool> {
-    let identity = Identity::new(random::bytes()?, access.recipients.is_some(), now);
+    let capabilities = capabilities::probe(store, random::bytes()?)?;
+    let identity = Identity::new(random::bytes()?, access.recipients.is_some(), now, capabilities);
     write(store, layout::REPOSITORY_FILE, &identity.to_file())
 }
 

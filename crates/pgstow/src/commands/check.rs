@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use pgstow_core::backup::{self, Ability, CheckLine, CheckReport, Serves};
+use pgstow_core::repository::Repository;
+use pgstow_core::{Error, ErrorKind, Result};
 use serde::Serialize;
 
 use super::backup::{ReadingArguments, options};
@@ -100,22 +102,25 @@ fn say_abilities(app: &App<'_>, report: &CheckReport, text: &mut Text) {
 fn repository_line(app: &App<'_>) -> CheckLine {
     let line =
         |passed, found: String, hints| CheckLine { what: "repository".to_owned(), passed, found, hints };
-    let directory = match app.repository_directory() {
-        Ok(directory) => directory,
-        Err(error) => return line(false, error.message().to_owned(), error.hints().to_vec()),
+    let failed = |error: &Error| {
+        let why = error.reason().map(|why| format!(" ({why})")).unwrap_or_default();
+        line(false, format!("{}{why}", error.message()), error.hints().to_vec())
     };
-    if !directory.exists() {
-        return line(
-            true,
-            format!("{} does not exist yet; the first backup makes it", directory.display()),
-            Vec::new(),
-        );
-    }
     match app.repository() {
         Ok(repository) => line(true, repository.location(), Vec::new()),
-        Err(error) => {
-            let why = error.reason().map(|why| format!(" ({why})")).unwrap_or_default();
-            line(false, format!("{}{why}", error.message()), error.hints().to_vec())
-        }
+        Err(error) if error.kind() == ErrorKind::NotFound => match free_place(app) {
+            Ok(location) => {
+                line(true, format!("{location} holds nothing yet; the first backup makes it"), Vec::new())
+            }
+            Err(error) => failed(&error),
+        },
+        Err(error) => failed(&error),
     }
+}
+
+/// The repository's place, if one can be made there.
+fn free_place(app: &App<'_>) -> Result<String> {
+    let store = app.store()?;
+    Repository::check_free(store.as_ref())?;
+    Ok(store.location())
 }

@@ -6,15 +6,16 @@ use std::path::Path;
 
 use clap::Args;
 use jiff::Timestamp;
-use pgstow_core::repository::Repository;
-use pgstow_core::repository::encryption::{PrivateKey, Recipients, protect};
-use pgstow_core::repository::store::LocalStore;
+use pgstow_core::repository::encryption::{Access, PrivateKey, Recipients, protect};
+use pgstow_core::repository::store::cloud::Place;
+use pgstow_core::repository::{Capabilities, Repository};
 use pgstow_core::{Error, Result};
 use serde::Serialize;
 
 use crate::app::App;
-use crate::config::{FILE_NAME, environment_of_variable, recipients_of};
+use crate::config::{DEFAULT_REPOSITORY, FILE_NAME, RepositoryPlace, environment_of_variable, recipients_of};
 use crate::exit::{Exit, Failure};
+use crate::new_repository::{NewRepository, open_store};
 use crate::ui::Tone;
 
 /// Arguments of `pgstow init`.
@@ -35,6 +36,7 @@ struct JsonInit<'r> {
     config: &'r str,
     repository: String,
     environments: Vec<&'r str>,
+    capabilities: Option<Capabilities>,
 }
 
 pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure> {
@@ -48,15 +50,22 @@ pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure>
         .names()
         .filter_map(|variable| Some((environment_of_variable(variable)?.to_string(), variable)))
         .collect();
-    let (directory, setting) = app.new_repository(path.parent().unwrap_or(&path))?;
+    let (place, settings) = repository(app, path.parent().unwrap_or(&path))?;
+    let is_bucket = matches!(place, RepositoryPlace::Bucket(_));
     let encryption = NewEncryption::of(app, arguments)?;
-    let content = content(&setting, &encryption.encrypt_to, &found);
-    let repository = encryption.create(app, &directory)?;
+    let content = content(&settings, &encryption.encrypt_to, &found);
+    let (repository, is_new) =
+        encryption.create(app, place).map_err(Failure::closing("nothing was written"))?;
     write_new(&path, &content)?;
     let shown = path.display().to_string();
     if app.output.is_json() {
         let environments = found.iter().map(|(name, _)| name.as_str()).collect();
-        let result = JsonInit { config: &shown, repository: repository.location(), environments };
+        let result = JsonInit {
+            config: &shown,
+            repository: repository.location(),
+            environments,
+            capabilities: repository.capabilities(),
+        };
         app.output.print_json(&result)?;
         return Ok(Exit::Done);
     }
@@ -64,7 +73,12 @@ pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure>
     if !app.output.is_quiet() {
         let (tone, mark) = app.output.mark(true);
         text.put(tone, mark).plain(" wrote ").put(Tone::Strong, &shown).end();
-        text.put(tone, mark).plain(" repository ").put(Tone::Strong, &repository.location()).end();
+        let was_there = if is_new { "" } else { " was there already" };
+        let location = repository.location();
+        text.put(tone, mark).plain(" repository ").put(Tone::Strong, &location).plain(was_there).end();
+        if let Some(capabilities) = repository.capabilities().filter(|_| is_bucket) {
+            text.fields(&[("store", found_in_store(capabilities))]);
+        }
         text.fields(&next_steps(&found));
     }
     app.output.print(&text)?;
@@ -92,8 +106,21 @@ impl NewEncryption {
         Ok(Self { encrypt_to: vec![public.clone()], stored_key: Some((public, protected)) })
     }
 
-    /// Opens or creates the repository.
-    fn create(&self, app: &App<'_>, directory: &Path) -> Result<Repository> {
+    /// Opens or creates the repository; whether it is new.
+    fn create(&self, app: &App<'_>, place: RepositoryPlace) -> Result<(Repository, bool)> {
+        let Some((public, protected)) = &self.stored_key else {
+            let (repository, new) = NewRepository::open_or_make(place, || self.access(app))?;
+            // One that was there may not be encrypted.
+            repository.encrypts_to()?;
+            return Ok((repository, new.is_new()));
+        };
+        // The passphrase is that of a new repository: one that is there has keys of its own.
+        let repository = Repository::init_with(open_store(&place)?, self.access(app)?, Timestamp::now())?;
+        repository.store_key(public, protected)?;
+        Ok((repository, true))
+    }
+
+    fn access(&self, app: &App<'_>) -> Result<Access> {
         let mut access = app.access()?;
         if !self.encrypt_to.is_empty() {
             let folder = app.config_path();
@@ -102,18 +129,23 @@ impl NewEncryption {
             let keys = keys.collect::<Result<Vec<_>>>()?.concat();
             access.recipients = Some(Recipients::parse(keys.iter().map(String::as_str))?);
         }
-        let store = Box::new(LocalStore::new(directory));
-        let Some((public, protected)) = &self.stored_key else {
-            let repository = Repository::open_or_init_with(store, access, Timestamp::now())?;
-            // One that was there may not be encrypted.
-            repository.encrypts_to()?;
-            return Ok(repository);
-        };
-        // The passphrase is that of a new repository: one that is there has keys of its own.
-        let repository = Repository::init_with(store, access, Timestamp::now())?;
-        repository.store_key(public, protected)?;
-        Ok(repository)
+        Ok(access)
     }
+}
+
+/// What was found when the store was tried out, and what of it matters.
+fn found_in_store(capabilities: Capabilities) -> String {
+    let deletes = if capabilities.deletes {
+        "files can be removed with these credentials"
+    } else {
+        "files cannot be removed with these credentials; prune needs others"
+    };
+    let refuses = if capabilities.refuses_another {
+        "it refuses to write a file twice"
+    } else {
+        "it does not refuse to write a file twice; nothing here rests on that"
+    };
+    format!("{deletes}\n{refuses}")
 }
 
 fn next_steps(found: &[(String, &str)]) -> Vec<(&'static str, String)> {
@@ -131,13 +163,60 @@ fn next_steps(found: &[(String, &str)]) -> Vec<(&'static str, String)> {
     ]
 }
 
+/// Where the new repository is, and the lines of `[repository]` that say so in a file in `folder`.
+fn repository(app: &App<'_>, folder: &Path) -> Result<(RepositoryPlace, String)> {
+    let url = |url: &str| format!("url = {}\n", toml::Value::from(url));
+    let Some(given) = app.repository_argument() else {
+        let place = RepositoryPlace::Folder(folder.join(DEFAULT_REPOSITORY));
+        return Ok((place, url(DEFAULT_REPOSITORY)));
+    };
+    let place = app.repository_place()?;
+    let settings = match &place {
+        RepositoryPlace::Folder(path) if folder != app.current_folder() => url(&path.display().to_string()),
+        RepositoryPlace::Folder(_) => url(given),
+        RepositoryPlace::Bucket(settings) => url(&settings.url()) + &bucket_settings(&settings.place),
+    };
+    Ok((place, settings))
+}
+
+/// What was found in variables and profiles, so that the file says it from now on; but no secrets.
+fn bucket_settings(place: &Place) -> String {
+    let mut lines = String::new();
+    let mut add = |key: &str, value: Option<toml::Value>| {
+        if let Some(value) = value {
+            lines.push_str(&format!("{key} = {value}\n"));
+        }
+    };
+    let text = |value: &Option<String>| value.as_deref().map(toml::Value::from);
+    let credentials = match place {
+        Place::S3(s3) => {
+            add("region", text(&s3.region));
+            add("endpoint", text(&s3.endpoint));
+            add("path_style", s3.path_style.map(toml::Value::from));
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the AWS profile, or the machine's role"
+        }
+        Place::Azure(azure) => {
+            add("account", Some(toml::Value::from(azure.account.as_str())));
+            add("endpoint", text(&azure.endpoint));
+            "AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN, or the machine's identity"
+        }
+        Place::Google(google) => {
+            add("endpoint", text(&google.endpoint));
+            "the file that GOOGLE_APPLICATION_CREDENTIALS names, or the machine's account"
+        }
+    };
+    lines.push_str(&format!(
+        "# It is opened with {credentials};\n# docs/stores.md says how to give keys here.\n"
+    ));
+    lines
+}
+
 /// The file: what is known filled in, the rest as comments. Refers to variables, holds no secrets.
 fn content(repository: &str, encrypt_to: &[String], environments: &[(String, &str)]) -> String {
     let mut content = format!(
         "# pgstow: what to back up, and where to. docs/cli.md describes every key.\n\
          # ${{NAME}} refers to a variable of the environment or of .env beside this file.\n\n\
-         [repository]\nurl = {}\n",
-        toml::Value::from(repository),
+         [repository]\n{repository}",
     );
     if !encrypt_to.is_empty() {
         content.push_str(&format!("encrypt_to = {}\n", toml::Value::from(encrypt_to.to_vec())));
@@ -202,7 +281,7 @@ mod tests {
     #[test]
     fn what_init_writes_refers_to_variables_and_reads_back() {
         let environments = [("prod".to_owned(), "DATABASE_URL_PROD"), ("a.b".to_owned(), "DATABASE_URL_A.B")];
-        let content = content("backups", &[], &environments);
+        let content = content("url = \"backups\"\n", &[], &environments);
         let table: toml::Table = content.parse().unwrap();
         assert_eq!(table["repository"]["url"].as_str(), Some("backups"));
         assert_eq!(table["env"]["prod"]["url"].as_str(), Some("${DATABASE_URL_PROD}"));

@@ -30,8 +30,32 @@ pub(crate) struct ConfigFile {
 #[derive(Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct RepositorySection {
-    /// A directory, relative to the file.
+    /// A folder, relative to the file, or the URL of a bucket.
     pub(crate) url: Option<String>,
+    /// URL of a server other than the platform's own.
+    pub(crate) endpoint: Option<String>,
+    /// S3: the bucket's region.
+    pub(crate) region: Option<String>,
+    /// S3: the bucket stands in the path of requests.
+    pub(crate) path_style: Option<bool>,
+    /// S3: a profile of `~/.aws`.
+    pub(crate) profile: Option<String>,
+    /// S3: names the pair of keys.
+    pub(crate) access_key_id: Option<String>,
+    /// S3: signs requests.
+    pub(crate) secret_access_key: Option<String>,
+    /// S3: belongs to keys that expire.
+    pub(crate) session_token: Option<String>,
+    /// S3: a program that gives out keys.
+    pub(crate) credential_process: Option<String>,
+    /// Azure: the storage account.
+    pub(crate) account: Option<String>,
+    /// Azure: a key of it.
+    pub(crate) account_key: Option<String>,
+    /// Azure: a shared access signature.
+    pub(crate) sas_token: Option<String>,
+    /// Google: a key file, relative to this file.
+    pub(crate) service_account_file: Option<String>,
     /// Public keys that new backups are encrypted to, or files of them.
     pub(crate) encrypt_to: Option<Vec<String>>,
     /// A file with the private key, relative to this file.
@@ -42,6 +66,27 @@ pub(crate) struct RepositorySection {
     pub(crate) passphrase_file: Option<String>,
     /// A shell command that prints the private key's passphrase.
     pub(crate) passphrase_command: Option<String>,
+}
+
+impl RepositorySection {
+    /// Names of the keys that are given and describe a bucket.
+    pub(crate) fn store_keys(&self) -> Vec<&'static str> {
+        let given = [
+            ("endpoint", self.endpoint.is_some()),
+            ("region", self.region.is_some()),
+            ("path_style", self.path_style.is_some()),
+            ("profile", self.profile.is_some()),
+            ("access_key_id", self.access_key_id.is_some()),
+            ("secret_access_key", self.secret_access_key.is_some()),
+            ("session_token", self.session_token.is_some()),
+            ("credential_process", self.credential_process.is_some()),
+            ("account", self.account.is_some()),
+            ("account_key", self.account_key.is_some()),
+            ("sas_token", self.sas_token.is_some()),
+            ("service_account_file", self.service_account_file.is_some()),
+        ];
+        given.into_iter().filter_map(|(key, given)| given.then_some(key)).collect()
+    }
 }
 
 /// `[env.NAME]`.
@@ -113,6 +158,18 @@ const TOP: Keys = Keys { known: &["default_env", "repository", "env"], later: &[
 const REPOSITORY: Keys = Keys {
     known: &[
         "url",
+        "endpoint",
+        "region",
+        "path_style",
+        "profile",
+        "access_key_id",
+        "secret_access_key",
+        "session_token",
+        "credential_process",
+        "account",
+        "account_key",
+        "sas_token",
+        "service_account_file",
         "encrypt_to",
         "identity_file",
         "identity_command",
@@ -353,6 +410,8 @@ mod tests {
             "[env.a]\nprotected = 'secret'",
             "[env.a]\npassword_command = ['secret']",
             "[env.a]\nfull_every = 'secret'",
+            "[repository]\npath_style = 'secret'",
+            "[repository]\nsecret_access_key = ['secret']",
         ] {
             let (message, hints) = refused(text);
             assert!(!message.contains("secret") && !hints.concat().contains("secret"), "{message}");

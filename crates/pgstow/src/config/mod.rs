@@ -3,12 +3,14 @@
 //!
 //! Parent folders are not searched: a backup tool must not pick up a stranger's file.
 
+mod command;
 mod dotenv;
 mod encryption;
 mod env_file;
 mod environment;
 mod file;
 mod password;
+mod repository;
 mod retention;
 mod suggest;
 mod variables;
@@ -18,10 +20,12 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use encryption::{ConfiguredKeys, identity_file, recipients_of};
 pub(crate) use environment::{Environment, parse_duration, parse_interval};
+use file::RepositorySection;
 use pgstow_core::interrupt::Interrupt;
 use pgstow_core::repository::encryption::Recipients;
 use pgstow_core::repository::format::id::EnvironmentName;
 use pgstow_core::{Error, ErrorKind, Result};
+pub(crate) use repository::RepositoryPlace;
 pub(crate) use variables::{Variables, is_variable_name};
 
 use self::encryption::EncryptionKeys;
@@ -37,7 +41,7 @@ pub(crate) struct Config {
     /// Variables that values refer to.
     pub(crate) variables: Variables,
     folder: PathBuf,
-    repository: Option<String>,
+    repository: RepositorySection,
     encryption: EncryptionKeys,
     default_env: Option<String>,
     environments: BTreeMap<String, Environment>,
@@ -73,7 +77,7 @@ impl Config {
         let config = Self {
             variables,
             folder: folder.to_owned(),
-            repository: section.repository.url,
+            repository: section.repository,
             encryption,
             default_env: section.default_env,
             environments,
@@ -165,18 +169,27 @@ impl Config {
         }
     }
 
-    /// The directory of the repository. `given` is `--repository`, relative to the current folder.
+    /// Where the repository is. `given` is `--repository`, relative to the current folder.
     ///
     /// # Errors
-    /// Usage: a URL of a kind that is not supported.
-    pub(crate) fn repository(&self, given: Option<&str>, current: &Path) -> Result<PathBuf> {
-        match (given, &self.repository) {
-            (Some(given), _) => directory(given, "--repository").map(|path| current.join(path)),
-            (None, Some(configured)) => {
-                let expanded = self.variables.expand(configured, "repository.url")?;
-                directory(&expanded, "repository.url").map(|path| self.folder.join(path))
-            }
-            (None, None) => Ok(self.folder.join(DEFAULT_REPOSITORY)),
+    /// Usage: what says where it is, or who opens it, is wrong.
+    pub(crate) fn repository(
+        &self,
+        given: Option<&str>,
+        current: &Path,
+        process: &Process,
+        interrupt: &Interrupt,
+    ) -> Result<RepositoryPlace> {
+        let sources = repository::Sources {
+            section: &self.repository,
+            folder: &self.folder,
+            variables: &self.variables,
+            process,
+            interrupt,
+        };
+        match given {
+            Some(given) => sources.given(given, current),
+            None => sources.configured(),
         }
     }
 }
@@ -213,33 +226,6 @@ pub(crate) fn environment_of_variable(variable: &str) -> Option<EnvironmentName>
         suffix => suffix.strip_prefix('_')?.to_lowercase().replace('_', "-"),
     };
     EnvironmentName::new(name).ok()
-}
-
-fn directory(url: &str, key: &str) -> Result<PathBuf> {
-    let usage = |message: String| Error::new(ErrorKind::Usage, message);
-    let path = match url.split_once("://") {
-        Some(("file", path)) if path.starts_with('/') => path,
-        Some(("file", _)) => {
-            return Err(usage(format!("{key}: a file URL needs an absolute path"))
-                .hint("write file:///path/to/backups, or the path alone"));
-        }
-        Some((scheme @ ("s3" | "gs" | "az"), _)) => {
-            return Err(usage(format!(
-                "{key}: repositories at {scheme}:// are not supported by this version"
-            ))
-            .hint("use a directory"));
-        }
-        Some((scheme, _)) => {
-            return Err(
-                usage(format!("{key}: unknown kind of repository {scheme:?}")).hint("use a directory")
-            );
-        }
-        None => url,
-    };
-    if path.is_empty() {
-        return Err(usage(format!("{key} is empty")).hint("name a directory"));
-    }
-    Ok(PathBuf::from(path))
 }
 
 #[cfg(test)]

@@ -126,30 +126,3 @@ fn a_named_file_that_is_missing_is_an_error_and_an_unnamed_one_is_not() {
     let error = Config::load(Some(Path::new("other.toml")), folder.path(), &process).err().unwrap();
     assert_eq!((error.kind(), error.message()), (ErrorKind::Usage, "cannot read other.toml"));
 }
-
-#[test]
-fn the_repository_is_relative_to_what_names_it() {
-    let folder = folder(&[("pgstow.toml", "[repository]\nurl = '${PLACE}'\n")]);
-    let process = Process::with_variables(&[("PLACE", "store")]);
-    let config = Config::load(None, folder.path(), &process).ok().unwrap();
-    let current = Path::new("/somewhere");
-    assert_eq!(config.repository(None, current).unwrap(), folder.path().join("store"));
-    assert_eq!(config.repository(Some("mine"), current).unwrap(), Path::new("/somewhere/mine"));
-    assert_eq!(config.repository(Some("file:///abs"), current).unwrap(), Path::new("/abs"));
-    let unset = load(&[], &[]).ok().unwrap();
-    assert!(unset.repository(None, current).unwrap().ends_with("backups"));
-}
-
-#[test]
-fn repositories_of_other_kinds_are_refused_clearly() {
-    let config = load(&[], &[]).ok().unwrap();
-    for (url, message) in [
-        ("s3://bucket/prefix", "--repository: repositories at s3:// are not supported by this version"),
-        ("ftp://host", "--repository: unknown kind of repository \"ftp\""),
-        ("file://host/x", "--repository: a file URL needs an absolute path"),
-        ("", "--repository is empty"),
-    ] {
-        let error = config.repository(Some(url), Path::new("/")).unwrap_err();
-        assert_eq!((error.kind(), error.message()), (ErrorKind::Usage, message));
-    }
-}

@@ -4,6 +4,7 @@
 
 pub(crate) mod certificates;
 pub(crate) mod fixture;
+pub(crate) mod object_stores;
 pub(crate) mod oracle;
 pub(crate) mod program;
 pub(crate) mod proxy;

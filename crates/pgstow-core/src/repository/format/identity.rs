@@ -16,19 +16,41 @@ pub(crate) struct Identity {
     pub(crate) created_at: jiff::Timestamp,
     /// What created it, such as `pgstow 0.1.0`.
     pub(crate) written_by: String,
+    /// What its place could do then; absent in repositories that were created without a look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) capabilities: Option<Capabilities>,
     /// Whether its backups are encrypted; decided when it is created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) encryption: Option<Encryption>,
 }
 
+/// What a repository's place can do. No committed backup is in danger where one is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capabilities {
+    /// A listing shows what was written just before.
+    pub lists_at_once: bool,
+    /// A file can be replaced.
+    pub overwrites: bool,
+    /// The store itself refuses to write a file where one is.
+    pub refuses_another: bool,
+    /// Files may be removed.
+    pub deletes: bool,
+}
+
 impl Identity {
     /// A new repository's, with `random` as its id.
-    pub(crate) fn new(random: [u8; 16], encrypted: bool, now: jiff::Timestamp) -> Self {
+    pub(crate) fn new(
+        random: [u8; 16],
+        encrypted: bool,
+        now: jiff::Timestamp,
+        capabilities: Capabilities,
+    ) -> Self {
         Self {
             format_version: FORMAT_VERSION,
             repository: format!("{:032x}", u128::from_be_bytes(random)),
             created_at: now,
             written_by: format!("pgstow {}", env!("CARGO_PKG_VERSION")),
+            capabilities: Some(capabilities),
             encryption: encrypted.then_some(Encryption { method: Method::Age }),
         }
     }
@@ -66,7 +88,9 @@ mod tests {
 
     #[test]
     fn a_repository_id_keeps_its_leading_zeros_and_nothing_else_is_one() {
-        let identity = Identity::new([0; 16], true, jiff::Timestamp::UNIX_EPOCH);
+        let capabilities =
+            Capabilities { lists_at_once: true, overwrites: true, refuses_another: false, deletes: true };
+        let identity = Identity::new([0; 16], true, jiff::Timestamp::UNIX_EPOCH, capabilities);
         assert_eq!(identity.repository, "0".repeat(32));
         assert_eq!(Identity::from_file(&identity.to_file()), Ok(identity.clone()));
         for wrong in ["", "0", "../../../../../../etc/passwd/xxx", "ABCDEF00000000000000000000000000"] {

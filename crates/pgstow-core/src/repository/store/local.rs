@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::OFlags;
 
-use super::{Listed, PendingFile, Store, StoreError, temporary};
+use super::{Listed, PendingFile, Store, StoreError, is_store_path, temporary};
 
 /// A directory as a store: temporary file, fsync, rename, fsync of the directory.
 ///
@@ -114,12 +114,6 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
         }
         result => result,
     }
-}
-
-/// Whether `path` is relative, `/`-separated and without any part that could lead elsewhere.
-fn is_store_path(path: &str) -> bool {
-    path.split('/')
-        .all(|part| !part.is_empty() && part != "." && part != ".." && !part.contains(['\\', '\0']))
 }
 
 impl Store for LocalStore {

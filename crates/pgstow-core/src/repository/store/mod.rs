@@ -3,12 +3,14 @@
 //! Paths are relative, `/`-separated and made only of names checked in `format::id`; a store
 //! refuses any other. Files are write-once: they appear whole or not at all.
 
+pub mod cloud;
 mod local;
 mod temporary;
 
 use std::io::{self, Read, Write};
 use std::time::SystemTime;
 
+pub use cloud::{CloudCase, CloudError, CloudStore};
 pub use local::LocalStore;
 
 use crate::error::Error;
@@ -34,6 +36,9 @@ pub enum StoreError {
         /// The file.
         path: String,
     },
+    /// A store in the cloud did not do it.
+    #[error(transparent)]
+    Cloud(#[from] Box<CloudError>),
     /// Anything else.
     #[error("cannot {action} {path}")]
     Io {
@@ -69,6 +74,7 @@ impl From<StoreError> for Error {
                     "free some space there and run this again; backups already in the repository are intact",
                 )
             }
+            StoreError::Cloud(error) => Self::from(*error),
             StoreError::Io { source, .. } => {
                 let hint = hint_for(&source);
                 let error = Self::failed(message).source(source);
@@ -117,6 +123,12 @@ pub struct Listed {
     /// When it was written, by the clock of the store, which need not be this machine's: to be
     /// compared with other files of the store only. `None` where the store does not know.
     pub modified: Option<SystemTime>,
+}
+
+/// Whether `path` is relative, `/`-separated and without any part that could lead elsewhere.
+fn is_store_path(path: &str) -> bool {
+    path.split('/')
+        .all(|part| !part.is_empty() && part != "." && part != ".." && !part.contains(['\\', '\0']))
 }
 
 /// Reads and writes a repository's files.
@@ -207,4 +219,13 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// The system's error.
     fn remove_abandoned(&self) -> Result<(), StoreError>;
+
+    /// Whether the store itself refuses to write a file where one is, without anybody looking
+    /// first. To find out it is tried, so the file at `path` may be another afterwards.
+    ///
+    /// # Errors
+    /// The system's error.
+    fn refuses_another(&self, path: &str) -> Result<bool, StoreError> {
+        Ok(!self.create()?.commit(path)?)
+    }
 }

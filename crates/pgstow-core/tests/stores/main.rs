@@ -1,0 +1,6 @@
+//! Every store, against real ones: what all of them must do, and how they say what went wrong.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod conformance;
+mod ground;
+mod servers;

@@ -1,0 +1,102 @@
+# Object stores for the tests; sourced by set-up-tests, whose functions it uses. All three are real servers:
+# Ceph's radosgw (S3), s3s-fs (S3, the only one of them with conditional writes), azurite (Azure Blob).
+
+s3s_fs_version=0.14.1
+azurite_version=3.35.0
+# Ceph 18 of Debian 13. Its lists and packages are signed by Debian; a file's checksum is not written down here, because
+# a point release of Debian takes the place of the one before.
+radosgw_suite=trixie
+radosgw_version=18
+debian_keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+
+# Unpacks radosgw and all that it needs into a root of its own, with an apt that knows nothing of this machine's packages.
+# Programs there run through their own loader, so it works on other releases too, and nothing is installed.
+fetch_radosgw() {
+    local place=$1 package root
+    command -v apt-get >/dev/null || fail "there is no apt-get here to fetch radosgw with"
+    [ -f "$debian_keyring" ] || install_packages debian-archive-keyring
+    say "downloading radosgw of Debian $radosgw_suite"
+    new_download
+    root=$download/root
+    mkdir -p "$download"/{state/lists/partial,cache/archives/partial} "$root/bin"
+    : >"$download/status"
+    echo "deb [signed-by=$debian_keyring] http://deb.debian.org/debian $radosgw_suite main" >"$download/sources.list"
+    private_apt update
+    private_apt --yes --download-only install radosgw libfaketime
+    for package in "$download"/cache/archives/*.deb; do
+        dpkg-deb --extract "$package" "$root"
+    done
+    rm -rf "$root"/{etc,var,usr/sbin,usr/share} "$root"/usr/lib/python3*
+    for package in radosgw radosgw-admin; do
+        loader_script "$package" >"$root/bin/$package"
+        chmod +x "$root/bin/$package"
+    done
+    publish "$root" "$place"
+}
+
+# apt-get with lists, states and packages of its own in $download.
+private_apt() {
+    DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 --no-install-recommends \
+        -o Dir::State="$download/state" -o Dir::State::status="$download/status" -o Dir::Cache="$download/cache" \
+        -o Dir::Etc::sourcelist="$download/sources.list" -o Dir::Etc::sourceparts=/dev/null \
+        -o Dir::Etc::preferencesparts=/dev/null -o APT::Architecture=amd64 -o APT::Architectures=amd64 \
+        -o APT::Sandbox::User="$(id -un)" -o Debug::NoLocking=1 "$@" >&2
+}
+
+# A script that runs a program of a private root; with RADOSGW_FAKETIME under another clock.
+loader_script() {
+    cat <<SCRIPT
+#!/bin/sh
+root=\$(dirname "\$(dirname "\$(readlink -f "\$0")")")
+libraries=\$root/usr/lib/x86_64-linux-gnu
+if [ -n "\${RADOSGW_FAKETIME:-}" ]; then
+    export FAKETIME="\$RADOSGW_FAKETIME" FAKETIME_DONT_FAKE_MONOTONIC=1
+    set -- --preload "\$libraries/faketime/libfaketimeMT.so.1" "\$root/usr/bin/$1" "\$@"
+else
+    set -- "\$root/usr/bin/$1" "\$@"
+fi
+exec "\$libraries/ld-linux-x86-64.so.2" --library-path "\$libraries:\$libraries/ceph" "\$@"
+SCRIPT
+}
+
+fetch_azurite() {
+    local place=$1
+    need_program npm npm
+    say "downloading azurite $azurite_version"
+    new_download
+    cp "$here"/azurite/package*.json "$download"
+    (cd "$download" && npm ci --silent --no-audit --no-fund --ignore-scripts >&2)
+    mkdir "$download/bin"
+    ln -s ../node_modules/azurite/dist/src/blob/main.js "$download/bin/azurite-blob"
+    chmod +x "$download/node_modules/azurite/dist/src/blob/main.js"
+    publish "$download" "$place"
+    download=
+}
+
+build_s3s_fs() {
+    local place=$1
+    say "building s3s-fs $s3s_fs_version; this takes some minutes"
+    new_download
+    cargo install --quiet --locked --features binary --root "$download/root" --target-dir "$download/target" \
+        "s3s-fs@$s3s_fs_version" >&2
+    publish "$download/root" "$place"
+}
+
+set_up_object_stores() {
+    local place
+    place=$cache/radosgw-$radosgw_suite
+    [ -x "$place/bin/radosgw" ] || fetch_radosgw "$place"
+    link "$place" radosgw
+    "$place/bin/radosgw" --version | grep -q "^ceph version $radosgw_version\." ||
+        fail "radosgw is not of version $radosgw_version: $("$place/bin/radosgw" --version)"
+
+    place=$cache/azurite-$azurite_version
+    [ -x "$place/bin/azurite-blob" ] || fetch_azurite "$place"
+    link "$place" azurite
+    [ "$("$place/bin/azurite-blob" --version)" = "$azurite_version" ] || fail "azurite $azurite_version does not run"
+
+    place=$cache/s3s-fs-$s3s_fs_version
+    [ -x "$place/bin/s3s-fs" ] || build_s3s_fs "$place"
+    link "$place" s3s-fs
+    "$place/bin/s3s-fs" --version >/dev/null || fail "s3s-fs does not run"
+}
