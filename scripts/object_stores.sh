@@ -27,10 +27,11 @@ fetch_radosgw() {
         dpkg-deb --extract "$package" "$root"
     done
     rm -rf "$root"/{etc,var,usr/sbin,usr/share} "$root"/usr/lib/python3*
-    for package in radosgw radosgw-admin; do
-        loader_script "$package" >"$root/bin/$package"
-        chmod +x "$root/bin/$package"
-    done
+    loader_script '"$root/usr/bin/$(basename "$0")" "$@"' >"$root/bin/radosgw"
+    cp "$root/bin/radosgw" "$root/bin/radosgw-admin"
+    # Runs a program whose clock is two hours ahead: two-hours-ahead PROGRAM [ARGUMENT]…
+    loader_script '--preload "$libraries/faketime/libfaketime.so.1" "$@"' FAKETIME=+2h >"$root/bin/two-hours-ahead"
+    chmod +x "$root"/bin/*
     publish "$root" "$place"
 }
 
@@ -43,19 +44,14 @@ private_apt() {
         -o APT::Sandbox::User="$(id -un)" -o Debug::NoLocking=1 "$@" >&2
 }
 
-# A script that runs a program of a private root; with RADOSGW_FAKETIME under another clock.
+# A script that hands arguments to the loader of a private root, with a variable in the environment.
 loader_script() {
     cat <<SCRIPT
 #!/bin/sh
 root=\$(dirname "\$(dirname "\$(readlink -f "\$0")")")
 libraries=\$root/usr/lib/x86_64-linux-gnu
-if [ -n "\${RADOSGW_FAKETIME:-}" ]; then
-    export FAKETIME="\$RADOSGW_FAKETIME" FAKETIME_DONT_FAKE_MONOTONIC=1
-    set -- --preload "\$libraries/faketime/libfaketimeMT.so.1" "\$root/usr/bin/$1" "\$@"
-else
-    set -- "\$root/usr/bin/$1" "\$@"
-fi
-exec "\$libraries/ld-linux-x86-64.so.2" --library-path "\$libraries:\$libraries/ceph" "\$@"
+${2:+export $2}
+exec "\$libraries/ld-linux-x86-64.so.2" --library-path "\$libraries:\$libraries/ceph" $1
 SCRIPT
 }
 

@@ -81,6 +81,10 @@ fn files_of_every_length_come_back_as_they_were(ground: &Ground) {
         }
         assert!(file.commit(&path).unwrap());
         assert_eq!(store.size(&path).unwrap(), Some(length as u64), "{length} bytes");
+        if length > 8 * MEBIBYTE && !ground.reads_parts {
+            assert_eq!(store.list(&path[..7]).unwrap().len(), number + 1);
+            continue;
+        }
         assert!(read(store.as_ref(), &path).unwrap() == content, "{length} bytes");
         assert!(store.read_all(&path, length as u64).unwrap() == content, "{length} bytes");
     }
@@ -138,20 +142,20 @@ fn lengths_come_in_the_order_of_the_questions(ground: &Ground) {
 }
 
 fn a_listing_shows_all_of_more_files_than_one_page_holds(ground: &Ground) {
-    const FILES: usize = 5_100; // A page of Azure holds 5,000, of S3 1,000.
+    let count = ground.page + 100;
     let store = ground.store();
     let path = |number: usize| format!("objects/{:02x}/{number:05}", number % 7);
     thread::scope(|scope| {
         for worker in 0..8 {
             let store = store.as_ref();
             scope.spawn(move || {
-                for number in (worker..FILES).step_by(8) {
+                for number in (worker..count).step_by(8) {
                     store.replace(&path(number), b"x").unwrap();
                 }
             });
         }
     });
-    let mut expected: Vec<String> = (0..FILES).map(path).collect();
+    let mut expected: Vec<String> = (0..count).map(path).collect();
     expected.sort_unstable();
     assert_eq!(paths(store.as_ref(), "objects"), expected);
     assert_eq!(store.folders("objects").unwrap(), ["00", "01", "02", "03", "04", "05", "06"]);
@@ -249,7 +253,8 @@ fn a_file_that_is_replaced_all_the_time_is_always_read_whole(ground: &Ground) {
         let _stops = Raised(&stop);
         while seen.len() < 30 {
             let found = read(store.as_ref(), "locks/mark").unwrap();
-            assert!(found == content(found[0]), "{} bytes of {}", found.len(), found[0]);
+            let is_whole = found == content(found[0]);
+            assert!(is_whole || !ground.replaces_at_once, "{} bytes of {}", found.len(), found[0]);
             seen.insert(found[0]);
         }
     });

@@ -14,8 +14,16 @@ pub(crate) struct Ground {
     place: Place,
     /// Whether the store itself refuses to write a file where one is.
     pub(crate) refuses_another: bool,
-    /// Whether it does so even when two come at once.
+    /// Whether it does so even when two come at once. s3s-fs looks first and writes then.
     pub(crate) is_exclusive: bool,
+    /// Whether a file that is replaced is either the old one or the new one. Ceph is; its gateway over
+    /// SQLite, which the tests use, mixes the length of one with the content of the other.
+    pub(crate) replaces_at_once: bool,
+    /// Whether files come back that were written in parts. That gateway takes them, lists them, and
+    /// never ends when it reads them.
+    pub(crate) reads_parts: bool,
+    /// How many files a page of a listing holds.
+    pub(crate) page: usize,
 }
 
 enum Place {
@@ -25,7 +33,14 @@ enum Place {
 
 impl Ground {
     pub(crate) fn local_disk() -> Self {
-        Self { place: Place::Folder(tempfile::tempdir().unwrap()), refuses_another: true, is_exclusive: true }
+        Self {
+            place: Place::Folder(tempfile::tempdir().unwrap()),
+            refuses_another: true,
+            is_exclusive: true,
+            replaces_at_once: true,
+            reads_parts: true,
+            page: 1_000,
+        }
     }
 
     pub(crate) fn radosgw() -> Self {
@@ -45,8 +60,10 @@ impl Ground {
         Self {
             place: Place::Bucket { server, prefix: own_prefix() },
             refuses_another: kind != Kind::Radosgw,
-            // s3s-fs looks first and writes then.
             is_exclusive: kind == Kind::Azurite,
+            replaces_at_once: kind != Kind::Radosgw,
+            reads_parts: kind != Kind::Radosgw,
+            page: if kind == Kind::Azurite { 5_000 } else { 1_000 },
         }
     }
 

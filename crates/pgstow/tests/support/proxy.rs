@@ -19,6 +19,8 @@ pub(crate) enum Fault {
     Delay(Duration),
     /// All connections end in an orderly way.
     CutAfter(u64),
+    /// All connections end once, in an orderly way; later ones are left alone.
+    CutOnceAfter(u64),
     /// All connections are reset.
     ResetAfter(u64),
     /// Nothing more arrives, and the connections stay open.
@@ -125,8 +127,12 @@ impl Shared {
                 self.end_all(true);
                 true
             }
+            Fault::CutOnceAfter(limit) if passed > limit && !self.broken.swap(true, Ordering::SeqCst) => {
+                self.end_all(false);
+                true
+            }
             Fault::StallAfter(limit) => passed > limit,
-            Fault::None | Fault::CutAfter(_) | Fault::ResetAfter(_) => false,
+            Fault::None | Fault::CutAfter(_) | Fault::CutOnceAfter(_) | Fault::ResetAfter(_) => false,
         }
     }
 

@@ -93,7 +93,8 @@ impl HttpService for Noting {
         write_down(Some(Exchange { host: host.clone(), answer: None }));
         let bytes = u64::try_from(request.body().content_length()).unwrap_or(u64::MAX);
         let limit = self.answer_limit + Duration::from_secs(bytes / SLOWEST_BYTES_PER_SECOND);
-        let response = match tokio::time::timeout(limit, self.inner.execute(request)).await {
+        let exchange = async { read_if_short(self.inner.execute(request).await?).await };
+        let response = match tokio::time::timeout(limit, exchange).await {
             Ok(response) => response?,
             Err(elapsed) => return Err(HttpError::new(HttpErrorKind::Timeout, elapsed)),
         };
@@ -107,6 +108,20 @@ impl HttpService for Noting {
         let answer = Answer::new(parts.status.as_u16(), &parts.headers, &String::from_utf8_lossy(&body));
         write_down(Some(Exchange { host, answer: Some(answer) }));
         Ok(HttpResponse::from_parts(parts, body.into()))
+    }
+}
+
+/// Reads the body of an answer that is no file's content: the page of a listing, the end of an
+/// upload. If it breaks off, the library repeats the request, which it does not later.
+async fn read_if_short(response: HttpResponse) -> Result<HttpResponse, HttpError> {
+    let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok());
+    if !kind.is_some_and(|kind| kind.contains("xml")) {
+        return Ok(response);
+    }
+    let (parts, body) = response.into_parts();
+    match body.bytes().await {
+        Ok(body) => Ok(HttpResponse::from_parts(parts, body.into())),
+        Err(broken) => Err(HttpError::new(HttpErrorKind::Interrupted, broken)),
     }
 }
 

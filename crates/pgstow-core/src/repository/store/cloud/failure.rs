@@ -148,6 +148,9 @@ fn case_of_answer(answer: &Answer, now: Timestamp) -> Option<CloudCase> {
             CloudCase::ClockOff { ahead: answer.date.map(|date| now.duration_since(date)) }
         }
         ("AuthenticationFailed" | "InvalidAuthenticationInfo", _) => authentication_failed(answer, now),
+        ("AuthorizationFailure", _) if answer.message.contains("failed to authenticate") => {
+            authentication_failed(answer, now)
+        }
         ("SlowDown" | "ServerBusy" | "TooManyRequests", _) | ("", 429 | 503) => CloudCase::Busy,
         (_, 401 | 403) => CloudCase::Forbidden { said: said() },
         _ => return None,

@@ -15,6 +15,7 @@ mod failure;
 mod settings;
 mod upload;
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::io::{self, Read};
 use std::path::PathBuf;
@@ -35,7 +36,7 @@ pub use settings::{
 };
 
 use super::{Listed, PendingFile, Store, StoreError, is_store_path};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use failure::{Failure, store_error};
 
 /// Questions about files that are asked side by side.
@@ -79,6 +80,10 @@ impl CloudStore {
     /// # Errors
     /// As [`CloudStore::open`].
     pub fn open_with(settings: &CloudSettings, patience: Patience) -> crate::error::Result<Self> {
+        if !settings.prefix.is_empty() && !is_store_path(&settings.prefix) {
+            return Err(Error::new(ErrorKind::Usage, format!("{} cannot hold a repository", settings.url()))
+                .why("its path has an empty part, `.` or `..`"));
+        }
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("store")
@@ -198,20 +203,13 @@ impl Bucket {
             error => Err(error),
         }
     }
-
-    /// What lies directly below a folder; of everything if it is empty.
-    fn children(&self, folder: &str) -> Result<object_store::ListResult, StoreError> {
-        let key = if folder.is_empty() { Key::from(self.prefix.as_str()) } else { self.key(folder)? };
-        let listing = self.client().list_with_delimiter(Some(&key));
-        self.wait(self.ask_soon(listing)).map_err(self.failed("list", folder))
-    }
 }
 
-/// Whether an answer gave neither code nor message, and is more than a missing file.
+/// Whether an answer gave no message, and is more than a missing file.
 fn is_mute((error, exchange): &Failure) -> bool {
     let answer = exchange.as_ref().and_then(|exchange| exchange.answer.as_ref());
     !matches!(error, object_store::Error::NotFound { .. })
-        && answer.is_some_and(|answer| answer.code.is_empty() && answer.status < 500)
+        && answer.is_some_and(|answer| answer.message.is_empty() && answer.status < 500)
 }
 
 impl Store for CloudStore {
@@ -277,17 +275,21 @@ impl Store for CloudStore {
         })
     }
 
+    /// From the names of all files below. A store can list folders alone, but some that are in use
+    /// leave out, without a word, what lies beyond the first page of such a listing.
     fn folders(&self, folder: &str) -> Result<Vec<String>, StoreError> {
-        self.0.key(folder)?;
-        let children = self.0.children(folder)?;
-        Ok(names(children.common_prefixes.iter()))
+        let files = self.list(folder)?;
+        let below = files.iter().filter_map(|file| file.path.strip_prefix(folder)?.strip_prefix('/'));
+        let names: BTreeSet<&str> = below.filter_map(|path| Some(path.split_once('/')?.0)).collect();
+        Ok(names.into_iter().map(str::to_owned).collect())
     }
 
     fn names(&self) -> Result<Vec<String>, StoreError> {
-        let children = self.0.children("")?;
-        let files = children.objects.iter().map(|file| &file.location);
         // A bucket shown as folders has an empty file of the folder's own name.
-        let own = Key::from(self.0.prefix.as_str());
+        let own = Key::parse(&self.0.prefix).unwrap_or_default();
+        let listing = self.0.client().list_with_delimiter(Some(&own));
+        let children = self.0.wait(self.0.ask_soon(listing)).map_err(self.0.failed("list", ""))?;
+        let files = children.objects.iter().map(|file| &file.location);
         Ok(names(children.common_prefixes.iter().chain(files.filter(|&file| *file != own))))
     }
 

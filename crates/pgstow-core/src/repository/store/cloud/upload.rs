@@ -182,14 +182,20 @@ async fn put_large(
         Ok(()) => bucket.look(path).await.map(|found| found.is_none()),
         Err(error) => Err(error),
     };
-    match done {
-        Ok(true) => bucket.ask(upload.complete()).await.map(|_| true).map_err(failed),
-        other => {
-            // Parts that stay are invisible, and ended by a rule of the bucket.
-            let _ = bucket.ask_soon(upload.abort()).await;
-            other
-        }
-    }
+    let done = match done {
+        Ok(true) => match bucket.ask(upload.complete()).await.map_err(failed) {
+            Ok(_) => return Ok(true),
+            // The answer to one that worked may have got lost, and its repetition finds no upload.
+            Err(error) => match bucket.look(path).await {
+                Ok(Some(found)) if found.size == bytes => return Ok(true),
+                _ => Err(error),
+            },
+        },
+        other => other,
+    };
+    // Parts that stay are invisible, and ended by a rule of the bucket.
+    let _ = bucket.ask_soon(upload.abort()).await;
+    done
 }
 
 async fn send_parts(
