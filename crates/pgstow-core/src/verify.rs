@@ -110,7 +110,7 @@ type Outcome = std::result::Result<String, String>;
 /// readable manifest the list ends there, or goes on with what needs no key.
 ///
 /// # Errors
-/// Only when interrupted: damage, a missing key, and a store that cannot be read, are lines of the
+/// Interrupted; the keys at hand do not open it. Damage, the lack of any key, and a store that cannot be read, are lines of the
 /// report.
 pub fn verify(
     repository: &Repository,
@@ -130,6 +130,8 @@ pub fn verify(
     report.lines.push(VerifyLine::of("header", structure::check_header(repository, header)));
     let manifest = match repository.manifest(header) {
         Ok(manifest) => manifest,
+        // Somebody who gives a key wants to know that it is the wrong one.
+        Err(error) if error.kind() == ErrorKind::Key && repository.has_key()? => return Err(error),
         Err(error) if error.kind() == ErrorKind::Key => {
             report.lines.extend(keyless::check(repository, header, &error));
             report.lines.push(checklist::restores(repository, header));

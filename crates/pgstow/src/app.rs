@@ -102,6 +102,25 @@ impl<'o> App<'o> {
         })
     }
 
+    /// The same run with the repository that backups are copied to: the name of a `[copy.NAME]`, a URL or
+    /// a folder.
+    ///
+    /// # Errors
+    /// Not found, or wrong configuration.
+    pub(crate) fn of_copy(&self, to: &str) -> Result<Self> {
+        Ok(Self {
+            config: self.config.of_copy(to, &self.current)?,
+            process: self.process.clone(),
+            output: self.output,
+            facts: Facts::default(),
+            interrupt: self.interrupt.clone(),
+            current: self.current.clone(),
+            repository: None,
+            identity: None,
+            config_argument: None,
+        })
+    }
+
     /// Where the repository is.
     ///
     /// # Errors

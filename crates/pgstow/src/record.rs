@@ -4,6 +4,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
+use pgstow_core::repository::Repository;
 use pgstow_core::repository::format::FORMAT_VERSION;
 use pgstow_core::repository::format::audit::{AuditEvent, AuditOutcome, Runner};
 use pgstow_core::repository::format::id::BackupId;
@@ -13,14 +14,16 @@ use crate::app::App;
 use crate::exit::{Exit, Failure};
 
 /// What a command says it is about.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Facts(Mutex<Known>);
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Known {
     environment: Option<String>,
     backups: Vec<String>,
     target: Option<String>,
+    /// Another repository that the run changed: it gets the record too.
+    elsewhere: Option<Repository>,
 }
 
 impl Facts {
@@ -37,6 +40,11 @@ impl Facts {
     /// Where to, without secrets.
     pub(crate) fn target(&self, target: &str) {
         self.known(|known| known.target = Some(target.to_owned()));
+    }
+
+    /// Another repository that is changed.
+    pub(crate) fn also_in(&self, repository: Repository) {
+        self.known(|known| known.elsewhere = Some(repository));
     }
 
     fn known<T>(&self, use_it: impl FnOnce(&mut Known) -> T) -> T {
@@ -62,10 +70,17 @@ pub(crate) fn recorded(
     if outcome.as_ref().is_err_and(|failure| failure.error.kind() == ErrorKind::Usage) {
         return outcome;
     }
-    let Err(error) = write(app, &event(app, name, started_at, &outcome)) else { return outcome };
-    let why = error.reason().map(|why| format!(": {why}")).unwrap_or_default();
-    app.output.warn(&format!("this run is missing in the audit log: {error}{why}"));
+    let known = app.facts.known(std::mem::take);
+    let event = event(app, name, started_at, &known, &outcome);
+    let elsewhere = known.elsewhere.map(|repository| repository.record(&event).map(|_| ()));
+    let mut failed = false;
+    for error in [Some(write(app, &event)), elsewhere].into_iter().flatten().filter_map(Result::err) {
+        let why = error.reason().map(|why| format!(": {why}")).unwrap_or_default();
+        app.output.warn(&format!("this run is missing in the audit log: {error}{why}"));
+        failed = true;
+    }
     match outcome {
+        outcome if !failed => outcome,
         Ok(Exit::Done) => Ok(Exit::Differs),
         outcome => outcome,
     }
@@ -80,8 +95,13 @@ fn write(app: &App<'_>, event: &AuditEvent) -> Result<()> {
     }
 }
 
-fn event(app: &App<'_>, name: &str, started_at: Timestamp, outcome: &Result<Exit, Failure>) -> AuditEvent {
-    let Known { environment, backups, target } = app.facts.known(std::mem::take);
+fn event(
+    app: &App<'_>,
+    name: &str,
+    started_at: Timestamp,
+    known: &Known,
+    outcome: &Result<Exit, Failure>,
+) -> AuditEvent {
     let exit = match outcome {
         Ok(exit) => *exit,
         Err(failure) => Exit::from(failure.error.kind()),
@@ -89,9 +109,9 @@ fn event(app: &App<'_>, name: &str, started_at: Timestamp, outcome: &Result<Exit
     AuditEvent {
         format_version: FORMAT_VERSION,
         command: name.to_owned(),
-        environment,
-        backups,
-        target,
+        environment: known.environment.clone(),
+        backups: known.backups.clone(),
+        target: known.target.clone(),
         by: Runner {
             user: app.process.user_name(),
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),

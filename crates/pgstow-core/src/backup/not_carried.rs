@@ -281,6 +281,24 @@ mod tests {
     }
 
     #[test]
+    fn users_that_are_carried_because_the_repository_is_encrypted_are_told() {
+        let scope = scope(AuthUsers::Full, Sections::All).into_encrypted(true);
+        let (tables, sequences) = ([table("auth", "users", 3)], ReadSequences::default());
+        let contents = |users_chosen| Contents {
+            relations: &[],
+            tables: &tables,
+            sequences: &sequences,
+            subscriptions: &[],
+            vault: None,
+            secrets: None,
+            users_chosen,
+        };
+        let told = remarks(&contents(false), &scope);
+        assert!(told[0].contains("auth_users = \"metadata\" leaves them out"), "{told:?}");
+        assert!(remarks(&contents(true), &scope).is_empty());
+    }
+
+    #[test]
     fn users_that_are_not_wanted_are_told() {
         let (list, remarks) = said(&scope(AuthUsers::None, Sections::All), None);
         let users = "rows of 2 tables of schema auth: auth_users is \"none\"";

@@ -22,13 +22,16 @@ pub struct AuditLog {
 }
 
 impl Repository {
-    /// Adds an event to the audit log and returns its path within the repository.
+    /// Adds an event to the audit log and returns its path within the repository. An encrypted
+    /// repository keeps no message: it may name a table.
     ///
     /// # Errors
     /// The store's.
     pub fn record(&self, event: &AuditEvent) -> Result<String> {
         let digits = u64::from_le_bytes(random::bytes()?);
         let path = layout::audit_event(&time_text(event.finished_at), digits);
+        let message = event.message.clone().filter(|_| !self.is_encrypted());
+        let event = AuditEvent { message, ..event.clone() };
         if write(self.store(), &path, &event.to_file())? {
             Ok(path)
         } else {

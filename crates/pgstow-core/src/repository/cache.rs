@@ -154,3 +154,92 @@ fn read(path: &Path, backup: &BackupId, stored: &ObjectId) -> Option<Manifest> {
     (digits == seal(stored, content).to_string().as_bytes()).then_some(())?;
     Manifest::from_file(content, backup).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repository::format::testdata::{self, FORMAT_1_BACKUPS};
+
+    fn manifest(backup: &str) -> Manifest {
+        let file = testdata::read(&format!("backups/{backup}/manifest.json.zst"));
+        Manifest::from_file(&file, &BackupId::new(backup).unwrap()).unwrap()
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+        names.map(|name| name.into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_copy_stands_for_the_stored_file_it_was_made_of_and_for_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::new(folder.path().to_owned());
+        let [one, other, _] = FORMAT_1_BACKUPS.map(manifest);
+        let (stored, changed) = (ObjectId::of(b"stored"), ObjectId::of(b"changed"));
+        cache.keep(Kind::Finished, &one, &stored);
+        assert_eq!(cache.take_fault(), None);
+        assert_eq!(cache.manifest(&one.backup, &stored).as_ref(), Some(&one));
+        assert_eq!(cache.manifest(&one.backup, &changed), None);
+        assert_eq!(cache.manifest(&other.backup, &stored), None);
+        let copy = folder.path().join(file_name(Kind::Finished, &one.backup, &stored));
+        for name in [
+            file_name(Kind::Finished, &one.backup, &changed),
+            file_name(Kind::Finished, &other.backup, &stored),
+        ] {
+            fs::copy(&copy, folder.path().join(name)).unwrap();
+        }
+        assert_eq!(cache.manifest(&one.backup, &changed), None, "under another hash");
+        assert_eq!(cache.manifest(&other.backup, &stored), None, "under another backup");
+        let whole = fs::read(&copy).unwrap();
+        for at in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 0x20;
+            fs::write(&copy, damaged).unwrap();
+            assert_eq!(cache.manifest(&one.backup, &stored), None, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn what_no_later_backup_needs_is_removed_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::new(folder.path().to_owned());
+        let stored = ObjectId::of(b"stored");
+        let whole = manifest(FORMAT_1_BACKUPS[0]);
+        let at = |seconds: i64, sections| {
+            let mut made = whole.clone();
+            made.snapshot.taken_at = jiff::Timestamp::from_second(1_800_000_000 + seconds).unwrap();
+            made.selection.sections = sections;
+            let environment = super::super::format::id::EnvironmentName::new("prod").unwrap();
+            made.backup = BackupId::compose(&environment, made.snapshot.taken_at, None);
+            made
+        };
+        let first = at(1, Sections::All);
+        cache.keep(Kind::Progress, &first, &stored);
+        cache.keep(Kind::Finished, &first, &stored);
+        assert_eq!(names(folder.path()), [file_name(Kind::Finished, &first.backup, &stored)]);
+        // Definitions of a backup of rows alone are no base for those of a whole one.
+        let rows = at(2, Sections::DataOnly);
+        cache.keep(Kind::Finished, &rows, &stored);
+        assert_eq!(names(folder.path()).len(), 2);
+        let newest = at(3, Sections::All);
+        cache.keep(Kind::Progress, &newest, &stored);
+        assert_eq!(names(folder.path()).len(), 3);
+        cache.keep(Kind::Finished, &newest, &stored);
+        let mut expected = [&rows, &newest].map(|kept| file_name(Kind::Finished, &kept.backup, &stored));
+        let mut found = names(folder.path());
+        expected.sort();
+        found.sort();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_is_told_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        let cache = Cache::new(file);
+        cache.keep(Kind::Finished, &manifest(FORMAT_1_BACKUPS[0]), &ObjectId::of(b"stored"));
+        assert!(cache.take_fault().is_some_and(|fault| fault.contains("cannot be kept")));
+        assert_eq!(cache.take_fault(), None);
+    }
+}

@@ -13,7 +13,7 @@ use super::format::{FORMAT_VERSION, compressed, layout};
 use super::open::{Repository, write};
 use super::pending::Pending;
 use super::unfinished;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::inventory::catalog::Catalog;
 use crate::random;
 
@@ -77,6 +77,30 @@ impl<'r> BackupDraft<'r> {
         }
         Err(Error::failed(format!("no free backup id for {environment} within an hour after {now}"))
             .hint("is this machine's clock right?"))
+    }
+
+    /// A draft under an id that is given, for the copy of a backup.
+    ///
+    /// # Errors
+    /// Locked: a manifest is there. A damaged header is. The store's.
+    pub(super) fn begin_as(repository: &'r Repository, id: &BackupId) -> Result<Self> {
+        let (store, folder) = (repository.store(), layout::backup_folder(id));
+        // A store that knows no folders makes any, also one that holds something.
+        let is_new = store.create_folder(&folder)? && store.list(&folder)?.is_empty();
+        if is_new || (unfinished::clear(store, id)? && store.create_folder(&folder)?) {
+            let mut draft = Self::new(repository, id.clone());
+            if draft.take_folder()? {
+                return Ok(draft);
+            }
+        }
+        let shown = repository.display(&folder);
+        if repository.has_header(id)? {
+            return Err(Error::failed(format!("{shown} has a header that cannot be read"))
+                .hint("pgstow verify --all  on that repository tells what is wrong"));
+        }
+        Err(Error::new(ErrorKind::Locked, format!("{shown} is being written by another run"))
+            .why("it holds a manifest and no header yet")
+            .hint(format!("if no other copy is running, remove {shown} and run this again")))
     }
 
     fn new(repository: &'r Repository, id: BackupId) -> Self {
@@ -264,6 +288,7 @@ impl<'r> BackupDraft<'r> {
         self.require_own_folder()?;
         condemned::require_unswept(self.repository.store(), self.repository.claims(), &names)?;
         self.repository.check_objects(&manifest)?;
+        self.repository.require_identity()?;
         self.fill(&mut header, &manifest, &manifest_file)?;
         header.encryption.clone_from(&manifest.encryption);
         header.finished_at = now;

@@ -5,6 +5,7 @@ mod cache;
 mod capabilities;
 mod claims;
 mod condemned;
+mod copy;
 mod draft;
 pub mod encryption;
 pub mod format;
@@ -23,6 +24,7 @@ mod timing;
 mod unfinished;
 
 pub use audit::AuditLog;
+pub use copy::{CopiedBackup, CopyReport, copy};
 pub use draft::{BackupDraft, StoredFile};
 pub use format::identity::Capabilities;
 pub use listing::Listing;

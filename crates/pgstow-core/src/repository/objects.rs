@@ -1,7 +1,5 @@
 //! Objects of an open repository: reading, checking, taking over and writing them.
 
-use std::sync::Arc;
-
 use super::format::encryption::ObjectKey;
 use super::format::manifest::{Manifest, Object};
 use super::object::{ObjectReader, ObjectWriter};
@@ -84,7 +82,7 @@ impl Repository {
         if key.is_some() != self.is_encrypted() {
             return Err(Error::failed("the key of objects does not go with the repository"));
         }
-        ObjectWriter::new(self.object_files(), Arc::clone(self.claims()), key.cloned(), self.level())
+        ObjectWriter::new(self.object_files(), key.cloned(), self.level())
     }
 
     /// A new key of objects; `None` without encryption.

@@ -197,7 +197,15 @@ impl Repository {
     /// # Errors
     /// Key: what is configured cannot be used, or the passphrase is wrong.
     pub fn unlock(&self) -> Result<()> {
-        self.cipher.as_ref().map_or(Ok(()), |cipher| cipher.unlock(self.store()))
+        self.has_key().map(|_| ())
+    }
+
+    /// Whether a private key is at hand, the right one or not.
+    ///
+    /// # Errors
+    /// As [`Repository::unlock`].
+    pub fn has_key(&self) -> Result<bool> {
+        self.cipher.as_ref().map_or(Ok(false), |cipher| cipher.unlock(self.store()))
     }
 
     /// Stores a private key that is protected by a passphrase, under its public key.
@@ -251,8 +259,19 @@ impl Repository {
         cipher.decrypt(self.store(), &file, &place, Asking::Unwanted)
     }
 
+    /// Makes sure that `pgstow.json` is there: another first run may have taken its new repository
+    /// back meanwhile.
+    pub(super) fn require_identity(&self) -> Result<()> {
+        match self.store.size(layout::REPOSITORY_FILE)? {
+            Some(_) => Ok(()),
+            None => Err(Error::failed(format!("{} is gone", self.display(layout::REPOSITORY_FILE)))
+                .why("the repository was removed while this ran")
+                .hint("run this again")),
+        }
+    }
+
     pub(super) fn object_files(&self) -> ObjectFiles {
-        ObjectFiles::new(Arc::clone(&self.store), self.cipher.clone())
+        ObjectFiles::new(Arc::clone(&self.store), self.cipher.clone(), Arc::clone(&self.claims))
     }
 
     pub(super) fn level(&self) -> i32 {

@@ -29,6 +29,7 @@ const LOOKS: usize = 5;
 
 /// What the mark says when the run itself leaves it.
 pub(super) const INTERRUPTED: &str = "This backup was interrupted. What it had finished serves the next one, which then removes this folder.\n";
+const COPIED_ANEW: &str = "Another copy of this backup began here.\n";
 const TAKEN_FOR_DEAD: &str = "Nothing was written here for more than a day, so the run is taken for dead and this folder is removed.\n";
 
 /// The newest readable progress of each backup of `environment` without a header, newest snapshot
@@ -108,21 +109,38 @@ fn clear_if_ended(
         }
         mark_ended(store, id, TAKEN_FOR_DEAD)?;
     }
+    clear_marked(store, id).map(|_| ())
+}
+
+/// Clears the folder of a copy that did not come to its end, so that the next one can begin: false
+/// when it holds a backup, or nearly does. A live run notices, and fails.
+pub(super) fn clear(store: &dyn Store, id: &BackupId) -> Result<bool> {
+    if !holds_no_backup(store, id) {
+        return Ok(false);
+    }
+    mark_ended(store, id, COPIED_ANEW)?;
+    clear_marked(store, id)
+}
+
+/// Removes what a run wrote into a folder that is marked as ended, then the mark and the folder.
+fn clear_marked(store: &dyn Store, id: &BackupId) -> Result<bool> {
     // Once more, now that the mark is there. It stays in any case: another run may rely on it.
     if !holds_no_backup(store, id) {
-        return Ok(());
+        return Ok(false);
     }
+    let folder = layout::backup_folder(id);
     for file in store.list(&folder)? {
         if name_in(&file.path, &folder).is_some_and(is_draft_file) {
             if is_absent(store, id, layout::ENDED_FILE) {
                 // Another run was quicker, and the folder may be a third one's by now.
-                return Ok(());
+                return Ok(false);
             }
             store.remove(&file.path)?;
         }
     }
-    store.remove(&mark)?;
-    Ok(store.remove_folder(&folder)?)
+    store.remove(&layout::backup_file(id, layout::ENDED_FILE))?;
+    store.remove_folder(&folder)?;
+    Ok(true)
 }
 
 fn began_long_before(id: &BackupId, later: &BackupId, lease: Duration) -> bool {

@@ -87,3 +87,19 @@ fn an_interrupt_ends_the_reading() {
     interrupt.trigger();
     assert_eq!(repository.audit_log(None, &interrupt).unwrap_err().kind(), ErrorKind::Interrupted);
 }
+
+#[test]
+fn an_encrypted_repository_keeps_no_message_since_it_may_name_a_table() {
+    for protection in Protection::ALL {
+        let place = tempdir().unwrap();
+        let repository = protection.init(place.path());
+        let message = Some("permission denied for table invoices".to_owned());
+        let failed = AuditEvent { message: message.clone(), ..event("2026-11-01T00:00:00Z") };
+        let path = repository.record(&failed).unwrap();
+        let text = fs::read_to_string(place.path().join(path)).unwrap();
+        assert_eq!(text.contains("invoices"), protection == Protection::Plain);
+        let kept = message.filter(|_| protection == Protection::Plain);
+        // Without a key the log can be read all the same.
+        assert_eq!(read(&open(place.path()), None).events[0].message, kept);
+    }
+}

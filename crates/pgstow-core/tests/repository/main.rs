@@ -4,6 +4,7 @@
 mod audit;
 mod children;
 mod concurrency;
+mod copy;
 mod crash;
 mod damage;
 mod disk;

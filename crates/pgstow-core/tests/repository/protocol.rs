@@ -182,6 +182,20 @@ fn a_silent_run_that_commits_at_any_operation_of_a_prune_commits_whole_or_not_at
 }
 
 #[test]
+fn a_run_that_slept_until_every_trace_of_a_sweep_was_gone_misses_its_objects() {
+    let place = tempdir().unwrap();
+    two(place.path());
+    let run = silent_run(place.path(), 10, true);
+    assert_eq!(prune(&open(place.path()), Duration::ZERO).unwrap().deleted.objects, 2);
+    pass(place.path(), 40 * DAY);
+    let _ = prune(&open(place.path()), DAY).unwrap();
+    assert_eq!(files(&place.path().join("condemned")), Vec::<PathBuf>::new());
+    let outcome = run();
+    expect_good(place.path(), &outcome, "after 40 days");
+    assert!(outcome.unwrap_err().message().ends_with("is missing"));
+}
+
+#[test]
 fn a_base_is_kept_or_not_used_whichever_of_prune_and_backup_comes_first() {
     let mut outcomes = BTreeSet::new();
     for backup_is_slow in [true, false] {

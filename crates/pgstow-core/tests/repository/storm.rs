@@ -1,7 +1,7 @@
 //! Two backups and a prune as processes in one repository, killed and frozen at random moments: no
 //! committed backup is ever damaged. Times are tiny, so that leases run out, lists are swept and
 //! tombstones go while somebody is frozen.
-#![allow(clippy::print_stdout, reason = "a random test says its seed and what it did")]
+#![allow(clippy::print_stdout, reason = "a random test prints its seed and what it did")]
 
 use std::fs;
 use std::io::Read;

@@ -3,6 +3,7 @@
 mod audit;
 mod backup;
 mod check;
+mod copy;
 mod demo;
 mod init;
 mod key;
@@ -47,6 +48,8 @@ pub(crate) enum Command {
     Restore(restore::Arguments),
     /// Make keys for an encrypted repository
     Key(key::Arguments),
+    /// Copy backups to another repository
+    Copy(copy::Arguments),
     /// Show who ran what
     Audit(audit::Arguments),
     /// Try backup and restore on a throw-away server with sample data
@@ -81,6 +84,7 @@ fn recorded_as(command: &Command) -> Option<&'static str> {
         Command::Prune(arguments) if !arguments.is_dry_run() => Some("prune"),
         Command::Pin(_) => Some("pin"),
         Command::Unpin(_) => Some("unpin"),
+        Command::Copy(_) => Some("copy"),
         Command::Init(_)
         | Command::Check(_)
         | Command::List(_)
@@ -107,6 +111,7 @@ fn perform(app: &App<'_>, command: Command) -> Result<Exit, Failure> {
         Command::Unpin(arguments) => pin::unpin(app, &arguments),
         Command::Restore(arguments) => restore::run(app, &arguments),
         Command::Key(arguments) => key::run(app, &arguments),
+        Command::Copy(arguments) => copy::run(app, &arguments),
         Command::Audit(arguments) => audit::run(app, &arguments),
         Command::Demo(arguments) => demo::run(app, &arguments),
     }

@@ -22,11 +22,13 @@ pub(crate) struct ConfigFile {
     pub(crate) default_env: Option<String>,
     /// Where backups live.
     pub(crate) repository: RepositorySection,
+    /// Other repositories that backups are copied to, by name.
+    pub(crate) copy: BTreeMap<String, RepositorySection>,
     /// The environments by name.
     pub(crate) env: BTreeMap<String, EnvironmentSection>,
 }
 
-/// `[repository]`.
+/// `[repository]`, and `[copy.NAME]`.
 #[derive(Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct RepositorySection {
@@ -154,7 +156,8 @@ struct Keys {
     later: &'static [&'static str],
 }
 
-const TOP: Keys = Keys { known: &["default_env", "repository", "env"], later: &["schedule", "notify"] };
+const TOP: Keys =
+    Keys { known: &["default_env", "repository", "copy", "env"], later: &["schedule", "notify"] };
 const REPOSITORY: Keys = Keys {
     known: &[
         "url",

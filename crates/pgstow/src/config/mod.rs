@@ -43,6 +43,8 @@ pub(crate) struct Config {
     folder: PathBuf,
     repository: RepositorySection,
     encryption: EncryptionKeys,
+    /// Other repositories that backups are copied to, by name.
+    copies: BTreeMap<String, RepositorySection>,
     default_env: Option<String>,
     environments: BTreeMap<String, Environment>,
 }
@@ -79,6 +81,7 @@ impl Config {
             folder: folder.to_owned(),
             repository: section.repository,
             encryption,
+            copies: section.copy,
             default_env: section.default_env,
             environments,
         };
@@ -90,6 +93,46 @@ impl Config {
             .hint(config.known_environments())),
             _ => Ok(config),
         }
+    }
+
+    /// The configuration of another repository alone: that of `[copy.NAME]`, or of a URL or folder, about
+    /// which nothing more is known.
+    ///
+    /// # Errors
+    /// Not found, with near names; usage: a section without `url`.
+    pub(crate) fn of_copy(&self, to: &str, current: &Path) -> Result<Self> {
+        let (section, folder) = match self.copies.get(to) {
+            Some(section) if section.url.is_some() => (section.clone(), self.folder.clone()),
+            Some(_) => {
+                return Err(Error::new(ErrorKind::Usage, format!("[copy.{to}] has no url"))
+                    .hint("say where the other repository is: url = \"…\""));
+            }
+            None if to.contains('/') || to.starts_with('.') => {
+                let url = Some(to.replace("${", "$${"));
+                (RepositorySection { url, ..RepositorySection::default() }, current.to_owned())
+            }
+            None => return Err(self.unknown_copy(to)),
+        };
+        Ok(Self {
+            variables: self.variables.clone(),
+            folder,
+            encryption: EncryptionKeys::of(&section),
+            repository: section,
+            copies: BTreeMap::new(),
+            default_env: None,
+            environments: BTreeMap::new(),
+        })
+    }
+
+    fn unknown_copy(&self, to: &str) -> Error {
+        let error = Error::new(ErrorKind::NotFound, format!("there is no [copy.{to}] in the configuration"));
+        let names: Vec<&str> = self.copies.keys().map(String::as_str).collect();
+        let error = suggest_names(error, to, &names);
+        if names.is_empty() {
+            return error
+                .hint("name a folder or URL, such as ./cold; or write a section [copy.NAME] with a url");
+        }
+        error.hint(format!("the copies are {}; or name a folder or URL, such as ./cold", names.join(", ")))
     }
 
     /// All environments, by name.

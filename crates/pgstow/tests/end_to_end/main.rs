@@ -8,6 +8,7 @@ mod bad_input;
 mod balance;
 mod concurrent_ddl;
 mod connections;
+mod copy;
 mod encryption;
 mod ground;
 mod incremental;

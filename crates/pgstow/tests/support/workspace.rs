@@ -120,9 +120,11 @@ impl Workspace {
         ids
     }
 
-    /// Every file of the repository with its content's length, for "nothing was changed".
+    /// Every file of the repository with its content's length, for "nothing was changed". The audit log
+    /// is left out: what was refused is recorded.
     pub(crate) fn repository_files(&self) -> Vec<(PathBuf, u64)> {
-        files_below(&self.repository())
+        let log = self.repository().join("audit");
+        files_below(&self.repository()).into_iter().filter(|(path, _)| !path.starts_with(&log)).collect()
     }
 }
 

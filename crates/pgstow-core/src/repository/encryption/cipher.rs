@@ -35,11 +35,12 @@ impl Cipher {
     }
 
     /// Reads the private keys now, where there are any: a terminal may be free to ask on only now.
+    /// Whether there are any.
     ///
     /// # Errors
     /// Key: what is configured cannot be used, or the passphrase is wrong.
-    pub(in crate::repository) fn unlock(&self, store: &dyn Store) -> Result<()> {
-        self.keyring.keys(store, Asking::Allowed).map(|_| ())
+    pub(in crate::repository) fn unlock(&self, store: &dyn Store) -> Result<bool> {
+        self.keyring.keys(store, Asking::Allowed).map(|keys| !keys.is_empty())
     }
 
     /// Encrypts a small file to the recipients.

@@ -76,6 +76,11 @@ pub(crate) fn stored_name(name: &str, encrypted: bool) -> String {
     format!("{name}{suffix}")
 }
 
+/// What the file of a backup's folder is called without encryption.
+pub(crate) fn plain_name(stored: &str, encrypted: bool) -> &str {
+    if encrypted { stored.strip_suffix(ENCRYPTED_SUFFIX).unwrap_or(stored) } else { stored }
+}
+
 /// An object.
 pub(crate) fn object(name: &ObjectName, encrypted: bool) -> String {
     let name = name.to_string();

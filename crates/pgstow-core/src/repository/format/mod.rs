@@ -14,7 +14,7 @@ pub mod proof;
 pub mod receipt;
 mod sealed;
 #[cfg(test)]
-mod testdata;
+pub(super) mod testdata;
 mod validate;
 
 pub use validate::InvalidManifest;

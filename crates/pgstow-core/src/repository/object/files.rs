@@ -4,23 +4,25 @@ use std::io::{BufReader, Read};
 use std::sync::Arc;
 
 use super::sink::{Counted, Sink};
-use super::{ObjectReader, PIECE_BYTES, store_failure};
+use super::{ObjectReader, PIECE_BYTES, Written, store_failure};
 use crate::error::{Error, ErrorKind, Result};
+use crate::repository::claims::Claims;
 use crate::repository::encryption::{Asking, Cipher, ContentLength, Place};
 use crate::repository::format::encryption::{ObjectKey, object_hasher};
 use crate::repository::format::layout;
 use crate::repository::format::manifest::Object;
-use crate::repository::store::Store;
+use crate::repository::store::{PendingFile, Store};
 
 /// The files of a repository's objects, encrypted or not.
 #[derive(Clone)]
 pub(in crate::repository) struct ObjectFiles {
     store: Arc<dyn Store>,
     cipher: Option<Arc<Cipher>>,
+    claims: Arc<Claims>,
 }
 
 /// What lies under the name of an object that is to be stored.
-pub(super) enum Existing {
+enum Existing {
     Absent,
     /// The same content, with the size that it has there.
     Whole(Object),
@@ -29,8 +31,12 @@ pub(super) enum Existing {
 }
 
 impl ObjectFiles {
-    pub(in crate::repository) fn new(store: Arc<dyn Store>, cipher: Option<Arc<Cipher>>) -> Self {
-        Self { store, cipher }
+    pub(in crate::repository) fn new(
+        store: Arc<dyn Store>,
+        cipher: Option<Arc<Cipher>>,
+        claims: Arc<Claims>,
+    ) -> Self {
+        Self { store, cipher, claims }
     }
 
     pub(super) fn location(&self) -> String {
@@ -52,15 +58,55 @@ impl ObjectFiles {
         Ok(Sink::Encrypted(Box::new(encryptor.wrap_output(file).map_err(failed)?)))
     }
 
+    /// The file of an object as it is stored, and its path for people.
+    pub(super) fn open(&self, object: &Object) -> Result<(String, Box<dyn Read + Send>)> {
+        let path = self.path(object);
+        Ok((format!("{}/{path}", self.location()), self.store.read(&path)?))
+    }
+
+    /// Makes a whole file visible as the smallest copy whose name is not dead, or drops it where the
+    /// same is there already. `compressed_bytes` is the length of what it holds, before it was
+    /// encrypted. What lies there and cannot be judged without a key stays, and the next copy is taken.
+    ///
+    /// # Errors
+    /// The store's; damage of what is there, named: it is left as it is.
+    pub(super) fn commit(
+        &self,
+        file: Box<dyn PendingFile>,
+        mut written: Object,
+        compressed_bytes: u64,
+        key: Option<&ObjectKey>,
+    ) -> Result<Written> {
+        let mut name = self.claims.claim_new(written.id);
+        loop {
+            written.copy = name.copy;
+            match self.existing(&written, compressed_bytes, key)? {
+                Existing::Absent => break,
+                Existing::Whole(object) => return Ok(Written { object, new: false }),
+                Existing::Closed => name = self.claims.claim_instead(name),
+            }
+        }
+        if file.commit(&self.path(&written))? {
+            return Ok(Written { object: written, new: true });
+        }
+        // Another run stored it a moment ago.
+        match self.existing(&written, compressed_bytes, key)? {
+            Existing::Whole(object) => Ok(Written { object, new: false }),
+            Existing::Absent | Existing::Closed => {
+                let path = self.path(&written);
+                Err(Error::failed(format!("{}/{path} changed while it was used", self.location()))
+                    .hint("run this again"))
+            }
+        }
+    }
+
     /// Begins to read an object whose id has this key, or none.
     pub(in crate::repository) fn read(
         &self,
         object: &Object,
         key: Option<&ObjectKey>,
     ) -> Result<ObjectReader> {
-        let path = self.path(object);
-        let shown = format!("{}/{path}", self.location());
-        let file = self.store.read(&path)?;
+        let (shown, file) = self.open(object)?;
         let content: Box<dyn Read + Send> = match &self.cipher {
             None => file,
             Some(cipher) => {
@@ -91,12 +137,7 @@ impl ObjectFiles {
     ///
     /// # Errors
     /// The store's; damage, named: it is left as it is.
-    pub(super) fn existing(
-        &self,
-        written: &Object,
-        compressed_bytes: u64,
-        key: Option<&ObjectKey>,
-    ) -> Result<Existing> {
+    fn existing(&self, written: &Object, compressed_bytes: u64, key: Option<&ObjectKey>) -> Result<Existing> {
         let path = self.path(written);
         let Some(stored_bytes) = self.store.size(&path)? else { return Ok(Existing::Absent) };
         let object = Object { stored_bytes, ..written.clone() };

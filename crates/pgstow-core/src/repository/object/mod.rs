@@ -6,10 +6,12 @@
 mod files;
 mod reader;
 mod sink;
+mod transfer;
 mod writer;
 
 pub(super) use files::ObjectFiles;
 pub use reader::ObjectReader;
+pub(super) use transfer::transfer;
 pub use writer::{ObjectWriter, Written};
 
 use std::io;

@@ -1,13 +1,11 @@
 //! Writing an object: hash and compress what comes in, store it under its id.
 
 use std::io::{self, Write};
-use std::sync::Arc;
 
-use super::files::{Existing, ObjectFiles};
+use super::files::ObjectFiles;
 use super::sink::Sink;
 use super::store_failure;
 use crate::error::{Error, Result};
-use crate::repository::claims::Claims;
 use crate::repository::format::encryption::{ObjectKey, object_hasher};
 use crate::repository::format::id::ObjectId;
 use crate::repository::format::manifest::Object;
@@ -25,7 +23,6 @@ const FRAME_BYTES: usize = 1 << 20;
 /// behind.
 pub struct ObjectWriter {
     files: ObjectFiles,
-    claims: Arc<Claims>,
     key: Option<ObjectKey>,
     sink: Sink,
     compressor: zstd::bulk::Compressor<'static>,
@@ -51,18 +48,12 @@ fn length(bytes: usize) -> u64 {
 }
 
 impl ObjectWriter {
-    pub(in crate::repository) fn new(
-        files: ObjectFiles,
-        claims: Arc<Claims>,
-        key: Option<ObjectKey>,
-        level: i32,
-    ) -> Result<Self> {
+    pub(in crate::repository) fn new(files: ObjectFiles, key: Option<ObjectKey>, level: i32) -> Result<Self> {
         let sink = files.create()?;
         let compressor = zstd::bulk::Compressor::new(level)
             .map_err(|error| Error::failed("cannot set up compression").source(error))?;
         Ok(Self {
             files,
-            claims,
             sink,
             compressor,
             hasher: object_hasher(key.as_ref()),
@@ -93,28 +84,8 @@ impl ObjectWriter {
         }
         let id = ObjectId(self.hasher.finalize().into());
         let (file, stored_bytes) = self.sink.finish().map_err(failed)?;
-        let mut written = Object { id, copy: 0, bytes: self.bytes, stored_bytes };
-        let mut name = self.claims.claim_new(id);
-        loop {
-            written.copy = name.copy;
-            match self.files.existing(&written, self.compressed_bytes, self.key.as_ref())? {
-                Existing::Absent => break,
-                Existing::Whole(object) => return Ok(Written { object, new: false }),
-                Existing::Closed => name = self.claims.claim_instead(name),
-            }
-        }
-        if file.commit(&self.files.path(&written))? {
-            return Ok(Written { object: written, new: true });
-        }
-        // Another run stored it a moment ago.
-        match self.files.existing(&written, self.compressed_bytes, self.key.as_ref())? {
-            Existing::Whole(object) => Ok(Written { object, new: false }),
-            Existing::Absent | Existing::Closed => Err(Error::failed(format!(
-                "{location}/{} changed while it was used",
-                self.files.path(&written)
-            ))
-            .hint("run the backup again")),
-        }
+        let written = Object { id, copy: 0, bytes: self.bytes, stored_bytes };
+        self.files.commit(file, written, self.compressed_bytes, self.key.as_ref())
     }
 
     /// Hashes, compresses and writes what was gathered.
