@@ -66,8 +66,12 @@ fn a_mistake_in_the_file_is_named_with_file_and_line() {
             "error: pgstow.toml:2: unknown key \"urll\" in [env.prod]\n  try  did you mean \"url\"?\n",
         ),
         (
-            "[env.prod.retention]\n",
-            "error: pgstow.toml:1: \"retention\" in [env.prod] is not supported by this version\n",
+            "[env.prod.schedule]\n",
+            "error: pgstow.toml:1: \"schedule\" in [env.prod] is not supported by this version\n",
+        ),
+        (
+            "[env.prod]\nurl = 'x'\n[env.prod.retention]\nkeep_last = 0\n",
+            "error: env.prod.retention keeps nothing\n  why  it would delete every backup but the newest good one\n",
         ),
         ("[env.prod]\nport = 'x'\n", "error: pgstow.toml:2: cannot be read\n  why  expected u16\n"),
         (

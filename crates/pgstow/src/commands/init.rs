@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use pgstow_core::repository::encryption::{Access, PrivateKey, Recipients, protect};
 use pgstow_core::repository::store::cloud::Place;
 use pgstow_core::repository::{Capabilities, Repository};
-use pgstow_core::{Error, Result};
+use pgstow_core::{Error, ErrorKind, Result};
 use serde::Serialize;
 
 use crate::app::App;
@@ -111,7 +111,10 @@ impl NewEncryption {
         let Some((public, protected)) = &self.stored_key else {
             let (repository, new) = NewRepository::open_or_make(place, || self.access(app))?;
             // One that was there may not be encrypted.
-            repository.encrypts_to()?;
+            repository.encrypts_to().map_err(|error| match error.kind() {
+                ErrorKind::Key => error.hint("or say it here: pgstow init --encrypt-to KEY"),
+                _ => error,
+            })?;
             return Ok((repository, new.is_new()));
         };
         // The passphrase is that of a new repository: one that is there has keys of its own.

@@ -356,7 +356,7 @@ mod tests {
         assert_eq!(hints, ["did you mean \"protected\"?"]);
         let (message, hints) = refused("[storage]\n");
         assert!(message.starts_with("pgstow.toml:1: unknown key \"storage\" in the file"), "{message}");
-        assert_eq!(hints, ["the keys are default_env, repository, env"]);
+        assert_eq!(hints, ["the keys are default_env, repository, copy, env"]);
     }
 
     #[test]

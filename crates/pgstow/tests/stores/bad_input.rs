@@ -52,14 +52,7 @@ fn a_wrong_key_of_an_azure_account_is_told() {
     let mut host = Host::with_bucket(&source, &store);
     let backup = id(&host.backup(&[])["header"]);
     host.workspace.set("STORE_KEY", "d3Jvbmc=");
-    // azurite has one code for this and for a lack of rights.
-    every_command_says(
-        &host,
-        &store,
-        &backup,
-        1,
-        &["Server failed to authenticate the request", "credentials"],
-    );
+    every_command_says(&host, &store, &backup, 2, &["the secret key is wrong", "credentials"]);
 }
 
 #[test]

@@ -81,7 +81,9 @@ impl ObjectStore {
 
     /// Where the store keeps its files (s3s-fs keeps each as it is).
     pub(crate) fn data(&self) -> PathBuf {
-        self.server.folder().join("root")
+        let folder = self.server.folder().join("root").join(BUCKET);
+        assert!(folder.is_dir(), "{:?} keeps its files elsewhere", self.kind);
+        folder
     }
 
     /// Names of all files below a prefix, as the store itself lists them.

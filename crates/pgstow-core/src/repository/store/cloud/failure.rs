@@ -235,3 +235,45 @@ fn without_urls(text: &str) -> String {
     });
     words.collect::<Vec<_>>().join(" ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn case(status: u16, code: &str, message: &str, region: Option<&str>) -> Option<CloudCase> {
+        let answer = Answer {
+            status,
+            code: code.to_owned(),
+            message: message.to_owned(),
+            region: region.map(str::to_owned),
+            date: Some(Timestamp::UNIX_EPOCH),
+        };
+        case_of_answer(&answer, Timestamp::UNIX_EPOCH + SignedDuration::from_mins(3))
+    }
+
+    #[test]
+    fn answers_that_no_server_of_the_tests_gives_have_names_too() {
+        let right = Some("eu-central-1");
+        for (status, code) in [(301, "PermanentRedirect"), (400, "AuthorizationHeaderMalformed"), (301, "")] {
+            let Some(CloudCase::WrongRegion { right: named }) = case(status, code, "", right) else {
+                panic!("{code}")
+            };
+            assert_eq!(named.as_deref(), right);
+        }
+        for code in ["ExpiredToken", "InvalidToken", "TokenRefreshRequired"] {
+            assert!(matches!(case(400, code, "", None), Some(CloudCase::Expired)), "{code}");
+        }
+        for (status, code) in [(503, "SlowDown"), (429, ""), (503, "ServerBusy")] {
+            assert!(matches!(case(status, code, "", None), Some(CloudCase::Busy)), "{code}");
+        }
+        assert!(matches!(case(403, "AuthenticationFailed", "", None), Some(CloudCase::WrongSecret)));
+        assert!(matches!(case(401, "", "", None), Some(CloudCase::Forbidden { .. })));
+        assert!(case(404, "NoSuchKey", "", None).is_none(), "a missing file is none of them");
+    }
+
+    #[test]
+    fn queries_of_urls_are_cut_off() {
+        let text = "error sending https://host/a?sig=hunter2&x=1 for a reason, really?";
+        assert_eq!(without_urls(text), "error sending https://host/a for a reason, really?");
+    }
+}
