@@ -30,6 +30,10 @@ pub(crate) struct Arguments {
     /// Where to: NAME of a section [copy.NAME], a URL or a folder
     #[arg(long, value_name = "NAME|URL")]
     to: String,
+
+    /// Allow that encrypted backups are copied to a repository that is not encrypted
+    #[arg(long)]
+    decrypt: bool,
 }
 
 /// The result in JSON.
@@ -57,6 +61,10 @@ pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure>
     let elsewhere = app.of_copy(&arguments.to)?;
     let (destination, new) = elsewhere.repository_or_new()?;
     let to = destination.location();
+    if let Err(error) = require_encryption(&source, &destination, arguments) {
+        new.take_back();
+        return Err(Failure::closing("nothing was copied")(error));
+    }
     app.facts.target(&to);
     if let Some(environment) = &arguments.env {
         app.facts.environment(environment);
@@ -80,6 +88,18 @@ pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure>
     app.facts.also_in(destination);
     present(app, &source, &to, &report)?;
     Ok(exit(&report))
+}
+
+/// What was encrypted does not become plain by accident.
+fn require_encryption(source: &Repository, destination: &Repository, arguments: &Arguments) -> Result<()> {
+    if !source.is_encrypted() || destination.is_encrypted() || arguments.decrypt {
+        return Ok(());
+    }
+    let to = destination.location();
+    Err(Error::refused(format!("{to} is not encrypted, and the backups are"))
+        .why("whoever reads the copies would read all data in them")
+        .hint("encrypt the copies too: encrypt_to = [\"age1…\"] in the section [copy.NAME], before the first copy")
+        .hint("--decrypt copies them without encryption all the same"))
 }
 
 /// A backup that cannot be copied, and why.

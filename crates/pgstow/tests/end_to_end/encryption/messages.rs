@@ -124,3 +124,17 @@ fn a_repository_stays_encrypted_or_plain_as_it_was_made() {
     ]);
     assert_eq!(workspace.repository_files(), before);
 }
+
+#[test]
+fn encrypted_backups_are_copied_to_a_plain_repository_only_when_that_is_meant() {
+    let server = servers::shared(DEFAULT_MAJOR);
+    let source = server.database("source");
+    source.run("CREATE TABLE t AS SELECT 1 AS n");
+    let (workspace, key) = encrypted(&source);
+    let id = workspace.backup(&[]);
+    let copy = ["copy", &id, "--to", "./plain", "--identity", text(&key)];
+    workspace.run(&copy).ended_with(4).saying(&["is not encrypted", "--decrypt"]);
+    assert!(!workspace.path().join("plain").exists());
+    workspace.run(&[&copy[..], &["--decrypt"]].concat()).succeeded();
+    workspace.run(&["verify", "--all", "--read-data", "--repository", "plain"]).succeeded();
+}
