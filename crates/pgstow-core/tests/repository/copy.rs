@@ -1,7 +1,7 @@
 //! Copies of backups in another repository, with other keys or none.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use pgstow_core::ErrorKind;
 use pgstow_core::interrupt::Interrupt;
@@ -10,6 +10,7 @@ use pgstow_core::repository::encryption::{
     Access, Asking, IdentityFile, KeySource, PrivateKey, Recipients, SecretString,
 };
 use pgstow_core::repository::format::header::Header;
+use pgstow_core::repository::format::id::BackupId;
 use pgstow_core::repository::format::manifest::Manifest;
 use pgstow_core::repository::store::LocalStore;
 use pgstow_core::repository::{CopyReport, Repository, copy};
@@ -51,6 +52,18 @@ impl Destination {
 
     fn root(&self) -> &Path {
         self.folder.path()
+    }
+
+    fn folder(&self, id: &BackupId) -> PathBuf {
+        self.root().join("backups").join(id.as_str())
+    }
+
+    /// Copies that died after their manifest and before their header: nobody can tell that they are
+    /// dead.
+    fn held(&self, wanted: &[Header]) -> Vec<BackupId> {
+        let has = |id: &BackupId, name: &str| self.folder(id).join(name).exists();
+        let ids = wanted.iter().map(|header| &header.id);
+        ids.filter(|id| has(id, "manifest.json.zst.age") && !has(id, "backup.json")).cloned().collect()
     }
 
     /// What the host that copies has: the public key and its cache.
@@ -302,12 +315,17 @@ fn a_failure_at_any_operation_of_either_store_leaves_the_destination_good_and_th
                 let lost =
                     |fault: &pgstow_core::verify::Fault| fault.found.contains("is missing, and a manifest");
                 assert!(good.faults.iter().all(lost), "{fault:?} at {at}: {good:#?}");
-                if good.faults.is_empty() {
-                    let report = source.copy_to(&destination.open(), &source.headers[..2]);
-                    assert!(report.failed.is_empty(), "{fault:?} at {at}: {report:?}");
-                    destination.assert_good();
-                    assert_eq!(destination.ids().len(), 2);
-                }
+                let held = destination.held(&source.headers[..2]);
+                let report = source.copy_to(&destination.open(), &source.headers[..2]);
+                let refused: Vec<&BackupId> = report.failed.iter().map(|(id, _)| id).collect();
+                assert_eq!(refused, held.iter().collect::<Vec<_>>(), "{fault:?} at {at}: {report:?}");
+                assert!(report.failed.iter().all(|(_, error)| error.kind() == ErrorKind::Locked));
+                // As the error says.
+                held.iter().for_each(|id| fs::remove_dir_all(destination.folder(id)).unwrap());
+                let report = source.copy_to(&destination.open(), &source.headers[..2]);
+                assert!(report.failed.is_empty(), "{fault:?} at {at}: {report:?}");
+                destination.assert_good();
+                assert_eq!(destination.ids().len(), 2);
             }
         }
     }

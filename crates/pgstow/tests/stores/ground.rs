@@ -48,6 +48,13 @@ impl Host {
         fs::write(self.workspace.path().join("pgstow.toml"), content).expect("a file");
     }
 
+    /// Adds to `pgstow.toml`.
+    pub(crate) fn add_to_configuration(&self, more: &str) {
+        let path = self.workspace.path().join("pgstow.toml");
+        let content = fs::read_to_string(path).expect("a configuration");
+        self.configure(&format!("{content}{more}"));
+    }
+
     /// Runs the program; no secret may show.
     #[track_caller]
     pub(crate) fn run(&self, arguments: &[&str]) -> Outcome {

@@ -55,6 +55,30 @@ fn backup_and_restore(host: &mut Host, source: &Database) {
     host.workspace.environment("DEV", &target.url());
     host.run(&["restore", &second, "--to", "dev", "--checksums"]).succeeded();
     oracle::assert_same(&before, &oracle::state(&target));
+    prune_all_but(host, &third, &[&first, &second]);
+}
+
+/// Retention lets the older backups go, and what only they needed; the newest stays whole.
+fn prune_all_but(host: &Host, newest: &str, older: &[&str]) {
+    let objects = || whole(host)["objects"].as_u64().expect("a number");
+    let before = objects();
+    host.add_to_configuration(
+        "\n[env.prod]\nurl = \"${DATABASE_URL_PROD}\"\n[env.prod.retention]\nkeep_last = 1\n",
+    );
+    host.run(&["prune", "--dry-run"]).succeeded().saying(older);
+    assert_eq!(objects(), before);
+    host.run(&["prune", "--grace", "0s"]).succeeded().saying(older);
+    assert_eq!(host.ids(), [newest]);
+    let after = whole(host);
+    assert!(after["objects"].as_u64() < Some(before), "{after}");
+    assert_eq!(after["unused"]["objects"], 0, "{after}");
+    host.run(&["verify", "latest", "--read-data"]).succeeded();
+}
+
+/// What the program says of the whole repository, every byte of which must be right.
+fn whole(host: &Host) -> serde_json::Value {
+    let outcome = host.run(&["verify", "--all", "--read-data", "--json"]).succeeded();
+    serde_json::from_str(&outcome.stdout).expect("one JSON object")
 }
 
 fn on_a_store(kind: Kind) {
@@ -97,6 +121,25 @@ fn a_backup_comes_back_exactly_from_s3s_fs() {
 #[test]
 fn a_backup_comes_back_exactly_from_azurite() {
     on_a_store(Kind::Azurite);
+}
+
+#[test]
+fn backups_are_copied_from_a_folder_to_a_bucket_and_make_a_repository_there() {
+    let source = server().database("source");
+    source.run(TABLES);
+    let store = ObjectStore::start(Kind::Azurite);
+    let host = Host::with_bucket(&source, &store);
+    let there = store.section(PREFIX);
+    let copies = there.replace("[repository]", "[copy.cold]");
+    host.configure(&format!("[repository]\nurl = \"elsewhere/backups\"\n{copies}"));
+    let first = id(&host.backup(&[])["header"]);
+    host.run(&["copy", "--all", "--to", "cold"]).succeeded().saying(&[&first]);
+    source.run("INSERT INTO small_1 SELECT * FROM small_1 LIMIT 1");
+    let second = id(&host.backup(&[])["header"]);
+    host.run(&["copy", "--all", "--to", "cold"]).succeeded().saying(&[&second, "1 there already"]);
+    host.configure(&there);
+    assert_eq!(host.ids(), [second, first]);
+    assert_eq!(whole(&host)["unused"]["objects"], 0);
 }
 
 #[test]
