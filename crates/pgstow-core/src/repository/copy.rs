@@ -25,8 +25,6 @@ use crate::monitor::{Event, Monitor};
 use crate::parallel;
 use known::Known;
 
-const PIECE_BYTES: usize = 128 << 10;
-
 /// What copying came to.
 #[derive(Debug, Default)]
 #[must_use]
@@ -175,7 +173,7 @@ impl Copier<'_> {
         }
         let mut reader = self.source.read_object(manifest, object)?;
         let mut writer = self.destination.write_object(self.known.object_key())?;
-        let mut buffer = vec![0; PIECE_BYTES];
+        let mut buffer = vec![0; object::PIECE_BYTES];
         loop {
             self.interrupt.check()?;
             let failed = |error| Error::from_io(error, format!("cannot copy object {}", object.name()));

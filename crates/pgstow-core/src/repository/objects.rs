@@ -1,6 +1,7 @@
 //! Objects of an open repository: reading, checking, taking over and writing them.
 
 use super::format::encryption::ObjectKey;
+use super::format::id::ObjectName;
 use super::format::manifest::{Manifest, Object};
 use super::object::{ObjectReader, ObjectWriter};
 use super::open::Repository;
@@ -56,16 +57,10 @@ impl Repository {
     /// The first that is missing or damaged, named.
     pub(super) fn check_objects(&self, manifest: &Manifest) -> Result<()> {
         let files = self.object_files();
-        let paths: Vec<String> = manifest.objects.iter().map(|object| files.path(object)).collect();
-        let sizes = self.store().sizes(&paths)?;
-        for (object, (path, bytes)) in manifest.objects.iter().zip(paths.iter().zip(sizes)) {
-            match bytes {
-                Some(bytes) if bytes == object.stored_bytes => {}
-                Some(_) => drop(self.verify_object(manifest, object)?),
-                None => return Err(Error::failed(format!("object {} is missing", self.display(path)))),
-            }
-        }
-        Ok(())
+        let names: Vec<ObjectName> = manifest.objects.iter().map(Object::name).collect();
+        let sizes = self.object_sizes(&names)?;
+        let mut found = manifest.objects.iter().zip(sizes);
+        found.try_for_each(|(object, bytes)| files.judge(object, bytes, manifest.object_key.as_ref()))
     }
 
     /// Takes a stored object into use for the backup that is being made: false when its name was

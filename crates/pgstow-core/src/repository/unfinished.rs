@@ -159,9 +159,7 @@ fn is_silent(files: &[Listed], folder: &str, now: Option<SystemTime>, lease: Dur
 
 /// Neither header nor manifest. In doubt there is one.
 fn holds_no_backup(store: &dyn Store, id: &BackupId) -> bool {
-    [layout::HEADER_FILE, layout::MANIFEST_FILE, layout::ENCRYPTED_MANIFEST_FILE]
-        .iter()
-        .all(|name| is_absent(store, id, name))
+    layout::PROOFS.iter().all(|name| is_absent(store, id, name))
 }
 
 /// Surely absent: what cannot be looked at counts as there.

@@ -22,6 +22,8 @@ pub(crate) const HEADER_FILE: &str = "backup.json";
 pub(crate) const MANIFEST_FILE: &str = "manifest.json.zst";
 /// The manifest, in a backup's folder of an encrypted repository.
 pub(crate) const ENCRYPTED_MANIFEST_FILE: &str = "manifest.json.zst.age";
+/// Where one of these is, there is a backup, or one that lost its header.
+pub(crate) const PROOFS: [&str; 3] = [HEADER_FILE, MANIFEST_FILE, ENCRYPTED_MANIFEST_FILE];
 /// The catalog, in a backup's folder.
 pub(crate) const CATALOG_FILE: &str = "catalog.json.zst";
 /// Names of all objects of a backup, in its folder.

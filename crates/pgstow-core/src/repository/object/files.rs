@@ -121,11 +121,23 @@ impl ObjectFiles {
     /// Makes sure that an object of `bytes` stored bytes is there. One of another size is read
     /// through, as the same content may have been stored anew.
     pub(in crate::repository) fn check(&self, object: &Object, key: Option<&ObjectKey>) -> Result<()> {
-        let path = self.path(object);
-        match self.store.size(&path)? {
+        self.judge(object, self.store.size(&self.path(object))?, key)
+    }
+
+    /// As [`ObjectFiles::check`], of a file that was found to have `found_bytes`, or not found.
+    pub(in crate::repository) fn judge(
+        &self,
+        object: &Object,
+        found_bytes: Option<u64>,
+        key: Option<&ObjectKey>,
+    ) -> Result<()> {
+        match found_bytes {
             Some(bytes) if bytes == object.stored_bytes => Ok(()),
             Some(_) => self.read(object, key)?.read_through().map(|_| ()),
-            None => Err(Error::failed(format!("object {}/{path} is missing", self.location()))),
+            None => {
+                let path = self.path(object);
+                Err(Error::failed(format!("object {}/{path} is missing", self.location())))
+            }
         }
     }
 

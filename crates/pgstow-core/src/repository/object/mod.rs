@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::repository::store::StoreError;
 
 /// Size of the pieces in which content is moved.
-const PIECE_BYTES: usize = 128 << 10;
+pub(super) const PIECE_BYTES: usize = 128 << 10;
 
 /// The error in an `io::Error` of a store's file, or else one with `message`.
 pub(super) fn store_failure(error: io::Error, message: impl FnOnce() -> String) -> Error {

@@ -1,7 +1,7 @@
 //! Lets backups go: a mark first, then a look at the runs that may build on them, then the header,
 //! then the rest.
 
-use super::survey::{Folder, PROOFS, Survey};
+use super::survey::{Folder, Survey};
 use super::{BackupVerdict, PruneReport};
 use crate::error::Result;
 use crate::interrupt::Interrupt;
@@ -98,7 +98,7 @@ fn reason_to_stay(
 fn remove(repository: &Repository, id: &BackupId, folder: &Folder, report: &mut PruneReport) -> Result<()> {
     let store = repository.store();
     let path_of_folder = layout::backup_folder(id);
-    for name in PROOFS {
+    for name in layout::PROOFS {
         store.remove(&layout::backup_file(id, name))?;
     }
     let mut is_empty = true;
@@ -110,7 +110,7 @@ fn remove(repository: &Repository, id: &BackupId, folder: &Folder, report: &mut 
         }
         if is_ours(name) {
             store.remove(&file.path)?;
-        } else if !PROOFS.contains(&name) && name != layout::PRUNED_FILE {
+        } else if !layout::PROOFS.contains(&name) && name != layout::PRUNED_FILE {
             report.remarks.push(format!("{} is left alone: it is no file of a backup", file.path));
             is_empty = false;
         }

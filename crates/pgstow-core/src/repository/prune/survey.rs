@@ -21,9 +21,6 @@ use crate::repository::{StoredObject, StoredObjects};
 
 /// The manifest of a backup, encrypted or not.
 const MANIFESTS: [&str; 2] = [layout::MANIFEST_FILE, layout::ENCRYPTED_MANIFEST_FILE];
-/// Where one of these is, there is a backup, or one that lost its header.
-pub(super) const PROOFS: [&str; 3] =
-    [layout::HEADER_FILE, layout::MANIFEST_FILE, layout::ENCRYPTED_MANIFEST_FILE];
 
 /// Missing objects that are named in a message.
 const NAMED: usize = 3;
@@ -283,7 +280,7 @@ fn require_listed(repository: &Repository, files: &BTreeMap<BackupId, Vec<Listed
 
 /// A backup that is in one listing and not in another must be gone, or made only now.
 fn require_absent(repository: &Repository, id: &BackupId) -> Result<()> {
-    for name in PROOFS {
+    for name in layout::PROOFS {
         let path = layout::backup_file(id, name);
         if repository.store().size(&path)?.is_some() {
             return Err(Error::failed(format!("a listing of {} was not whole", repository.location()))
@@ -384,7 +381,7 @@ fn require_all_objects(repository: &Repository, folders: &Folders, objects: &Sto
 }
 
 fn is_gone(repository: &Repository, id: &BackupId) -> Result<bool> {
-    for name in PROOFS {
+    for name in layout::PROOFS {
         if repository.store().size(&layout::backup_file(id, name))?.is_some() {
             return Ok(false);
         }
