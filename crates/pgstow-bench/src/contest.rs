@@ -227,10 +227,7 @@ impl<'c> Contest<'c> {
         if peer.key() == Pgstow.key() || error.kind() != ErrorKind::Failed {
             return Err(error.context(peer.key()));
         }
-        let reason = match error.reason() {
-            Some(why) => format!("{}: {why}", error.message()),
-            None => error.message().to_owned(),
-        };
+        let reason = error.in_one_line();
         say(&format!("{}: {} cannot: {reason}", case.name(), peer.key()));
         self.backed_up.remove(peer.key());
         let entry = self.results.entry(case, peer.key());

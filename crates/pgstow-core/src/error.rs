@@ -122,6 +122,14 @@ impl Error {
         (!parts.is_empty()).then(|| parts.join(": "))
     }
 
+    /// Message and reason in one line.
+    pub fn in_one_line(&self) -> String {
+        match self.reason() {
+            Some(reason) => format!("{self}: {reason}"),
+            None => self.to_string(),
+        }
+    }
+
     /// Next steps, in order.
     pub fn hints(&self) -> &[String] {
         &self.hints

@@ -16,7 +16,7 @@ use std::fmt::Write as _;
 pub use reading::{Reading, Sample, Share};
 pub use whole::{BackupState, Fault, RepositoryReport, Touched, Unused, verify_all};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::interrupt::Interrupt;
 use crate::monitor::{Event, Monitor};
 use crate::repository::Repository;
@@ -138,7 +138,7 @@ pub fn verify(
             return Ok(report);
         }
         Err(error) => {
-            let fault = format!("{}; without it nothing more can be checked", in_words(&error));
+            let fault = format!("{}; without it nothing more can be checked", error.in_one_line());
             report.lines.push(VerifyLine::of("manifest", Err(fault)));
             return Ok(report);
         }
@@ -158,14 +158,6 @@ pub fn verify(
         report.seed = Some(sample.seed());
     }
     Ok(report)
-}
-
-/// Message and reason in one line.
-fn in_words(error: &Error) -> String {
-    match error.reason() {
-        Some(reason) => format!("{}: {reason}", error.message()),
-        None => error.message().to_owned(),
-    }
 }
 
 /// The first of many, and how many more.

@@ -8,7 +8,7 @@ use pgstow_core::repository::Repository;
 use pgstow_core::repository::format::FORMAT_VERSION;
 use pgstow_core::repository::format::audit::{AuditEvent, AuditOutcome, Runner};
 use pgstow_core::repository::format::id::BackupId;
-use pgstow_core::{Error, ErrorKind, Result};
+use pgstow_core::{ErrorKind, Result};
 
 use crate::app::App;
 use crate::exit::{Exit, Failure};
@@ -75,8 +75,7 @@ pub(crate) fn recorded(
     let elsewhere = known.elsewhere.map(|repository| repository.record(&event).map(|_| ()));
     let mut failed = false;
     for error in [Some(write(app, &event)), elsewhere].into_iter().flatten().filter_map(Result::err) {
-        let why = error.reason().map(|why| format!(": {why}")).unwrap_or_default();
-        app.output.warn(&format!("this run is missing in the audit log: {error}{why}"));
+        app.output.warn(&format!("this run is missing in the audit log: {}", error.in_one_line()));
         failed = true;
     }
     match outcome {
@@ -122,7 +121,7 @@ fn event(
         finished_at: Timestamp::now(),
         outcome: audit_outcome(exit),
         exit_code: exit.code(),
-        message: outcome.as_ref().err().map(|failure| message(&failure.error)),
+        message: outcome.as_ref().err().map(|failure| failure.error.in_one_line()),
     }
 }
 
@@ -133,13 +132,6 @@ fn audit_outcome(exit: Exit) -> AuditOutcome {
         Exit::Refused => AuditOutcome::Refused,
         Exit::Interrupted => AuditOutcome::Interrupted,
         Exit::Failed | Exit::Usage | Exit::NotFound | Exit::Locked | Exit::Key => AuditOutcome::Failed,
-    }
-}
-
-fn message(error: &Error) -> String {
-    match error.reason() {
-        Some(why) => format!("{error}: {why}"),
-        None => error.to_string(),
     }
 }
 

@@ -38,10 +38,7 @@ impl Lines {
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => Err(error),
             Err(error) => {
-                let found = match error.reason() {
-                    Some(reason) => format!("{}: {reason}", error.message()),
-                    None => error.message().to_owned(),
-                };
+                let found = error.in_one_line();
                 let hints = error.hints().to_vec();
                 self.lines.push(CheckLine { what: what.to_owned(), passed: false, found, hints });
                 Ok(None)

@@ -154,8 +154,7 @@ impl Shared {
         match self.look_and_beat() {
             Ok(()) => true,
             Err(error) => {
-                let reason = error.reason().map_or_else(String::new, |reason| format!(": {reason}"));
-                let trouble = format!("the sign of life of this backup is late: {error}{reason}");
+                let trouble = format!("the sign of life of this backup is late: {}", error.in_one_line());
                 let mut heard = locked(&self.heard);
                 if heard.troubles.last() != Some(&trouble) {
                     heard.troubles.push(trouble);

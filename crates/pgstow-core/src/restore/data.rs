@@ -328,8 +328,7 @@ impl<'a> Load<'a> {
             Ok(()) => Ok(()),
             Err(error) if session.atomic || error.kind() != crate::ErrorKind::Failed => Err(error),
             Err(error) => {
-                let reason = error.reason().map(|reason| format!(": {reason}")).unwrap_or_default();
-                self.journal.problem(format!("{}{reason}", error.message()));
+                self.journal.problem(error.in_one_line());
                 Ok(())
             }
         }

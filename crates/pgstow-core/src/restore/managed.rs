@@ -89,8 +89,8 @@ pub(super) fn load(
         Err(error) if error.kind() != crate::ErrorKind::Failed => Err(error),
         Err(error) => {
             session.connection.execute("ROLLBACK").map_err(Error::from)?;
-            let why = error.reason().map(|why| format!(": {why}")).unwrap_or_default();
-            from.journal.problem(format!("the platform's tables got none of their rows: {error}{why}"));
+            let why = error.in_one_line();
+            from.journal.problem(format!("the platform's tables got none of their rows: {why}"));
             Ok(())
         }
     }

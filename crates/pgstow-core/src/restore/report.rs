@@ -43,10 +43,7 @@ pub(super) fn failure(
     error: &Error,
     started_at: jiff::Timestamp,
 ) -> Receipt {
-    let mut remarks = vec![match error.reason() {
-        Some(reason) => format!("{error}: {reason}"),
-        None => error.to_string(),
-    }];
+    let mut remarks = vec![error.in_one_line()];
     remarks.extend(journal.problems());
     Receipt {
         format_version: FORMAT_VERSION,

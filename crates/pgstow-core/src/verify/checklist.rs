@@ -1,7 +1,7 @@
 //! What people ask of a backup beyond its bytes: does it hold anything, is anything missing, was
 //! it ever restored?
 
-use super::{Verdict, VerifyLine, in_words, joined};
+use super::{Verdict, VerifyLine, joined};
 use crate::repository::Repository;
 use crate::repository::format::header::Header;
 use crate::repository::format::manifest::{Manifest, Sections};
@@ -47,7 +47,7 @@ pub(super) fn restores(repository: &Repository, header: &Header) -> VerifyLine {
     let line = |verdict, found: String| VerifyLine::new("restores", verdict, found);
     let found = match repository.receipts(&header.id) {
         Ok(found) => found,
-        Err(error) => return line(Verdict::Failed, in_words(&error)),
+        Err(error) => return line(Verdict::Failed, error.in_one_line()),
     };
     if !found.damaged.is_empty() {
         let damaged: Vec<String> =

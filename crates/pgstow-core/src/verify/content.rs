@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{Outcome, Reading, in_words, joined};
+use super::{Outcome, Reading, joined};
 use crate::error::{ErrorKind, Result};
 use crate::interrupt::Interrupt;
 use crate::monitor::{Event, Monitor};
@@ -117,7 +117,7 @@ fn look_at(
         if *size == Some(object.stored_bytes) { Ok(()) } else { repository.check_object(manifest, object) }
     })?;
     let results = objects.iter().zip(outcomes).map(|((index, _), outcome)| {
-        let fault = outcome.map(|()| Vec::new()).map_err(|error| in_words(&error));
+        let fault = outcome.map(|()| Vec::new()).map_err(|error| error.in_one_line());
         (*index, fault)
     });
     Ok(results.collect())
@@ -146,7 +146,7 @@ pub(super) fn read(
         .zip(outcomes)
         .map(|((index, _), outcome)| match outcome {
             Err(error) if error.kind() == ErrorKind::Interrupted => Err(error),
-            outcome => Ok((*index, outcome.map_err(|error| in_words(&error)))),
+            outcome => Ok((*index, outcome.map_err(|error| error.in_one_line()))),
         })
         .collect()
 }

@@ -1,7 +1,7 @@
 //! What can be verified of an encrypted backup without a key: its manifest is stored as its header
 //! says, and its objects are there, none empty, with as many bytes as the header says.
 
-use super::{Outcome, Verdict, VerifyLine, in_words, joined};
+use super::{Outcome, Verdict, VerifyLine, joined};
 use crate::error::Error;
 use crate::repository::Repository;
 use crate::repository::format::header::Header;
@@ -12,14 +12,14 @@ pub(super) fn check(repository: &Repository, header: &Header, wanting: &Error) -
     let manifest = repository.check_manifest(header);
     let manifest = manifest
         .map(|()| format!("{} bytes, hash right; it is encrypted and was not read", header.manifest_bytes));
-    let mut lines = vec![VerifyLine::of("manifest", manifest.map_err(|error| in_words(&error)))];
+    let mut lines = vec![VerifyLine::of("manifest", manifest.map_err(|error| error.in_one_line()))];
     match repository.objects_list(&header.id) {
         Ok(names) => {
             lines.push(VerifyLine::of("object list", Ok(format!("{} objects", names.len()))));
-            let sizes = repository.object_sizes(&names).map_err(|error| in_words(&error));
+            let sizes = repository.object_sizes(&names).map_err(|error| error.in_one_line());
             lines.push(VerifyLine::of("objects", sizes.and_then(|sizes| judge(header, &names, &sizes))));
         }
-        Err(error) => lines.push(VerifyLine::of("object list", Err(in_words(&error)))),
+        Err(error) => lines.push(VerifyLine::of("object list", Err(error.in_one_line()))),
     }
     lines.push(unread(wanting));
     lines
@@ -27,7 +27,7 @@ pub(super) fn check(repository: &Repository, header: &Header, wanting: &Error) -
 
 /// The line that says what nobody can verify without a key.
 pub(super) fn unread(wanting: &Error) -> VerifyLine {
-    let found = format!("tables, rows, files and the content of objects: {}", in_words(wanting));
+    let found = format!("tables, rows, files and the content of objects: {}", wanting.in_one_line());
     VerifyLine::new("not verified", Verdict::Open, found)
 }
 

@@ -1,6 +1,6 @@
 //! The small files of one backup: header, manifest, and what the manifest proves.
 
-use super::{Outcome, VerifyLine, in_words, joined};
+use super::{Outcome, VerifyLine, joined};
 use crate::archive;
 use crate::error::Result;
 use crate::interrupt::Interrupt;
@@ -17,7 +17,7 @@ const SMALL_BYTES: u64 = 8 << 20;
 
 /// Whether the header is there, good, and the one that is meant.
 pub(super) fn check_header(repository: &Repository, header: &Header) -> Outcome {
-    let stored = repository.header(&header.id).map_err(|error| in_words(&error))?;
+    let stored = repository.header(&header.id).map_err(|error| error.in_one_line())?;
     if stored == *header {
         Ok(format!("format version {}, checksum right", header.format_version))
     } else {
@@ -58,7 +58,7 @@ pub(super) fn check_files(
 }
 
 fn check_hashes(repository: &Repository, manifest: &Manifest, interrupt: &Interrupt) -> Result<Outcome> {
-    let check = |file: &&File| repository.check_file(manifest, file).err().map(|error| in_words(&error));
+    let check = |file: &&File| repository.check_file(manifest, file).err().map(|error| error.in_one_line());
     let (small, large): (Vec<&File>, Vec<&File>) =
         manifest.files.iter().partition(|file| file.bytes <= SMALL_BYTES);
     let mut faults = parallel::for_each(&small, interrupt, check)?;
@@ -75,7 +75,7 @@ fn check_hashes(repository: &Repository, manifest: &Manifest, interrupt: &Interr
 }
 
 fn check_object_list(repository: &Repository, manifest: &Manifest) -> Outcome {
-    let list = repository.file(manifest, OBJECTS_LIST).map_err(|error| in_words(&error))?;
+    let list = repository.file(manifest, OBJECTS_LIST).map_err(|error| error.in_one_line())?;
     if list == objects_list(manifest.objects.iter().map(Object::name)) {
         Ok(format!("{} objects", manifest.objects.len()))
     } else {
@@ -87,11 +87,11 @@ fn check_archive(repository: &Repository, manifest: &Manifest) -> Outcome {
     if manifest.selection.sections == Sections::DataOnly && !has_file(manifest, SCHEMA_ARCHIVE) {
         return Ok("none, as the backup holds rows only".to_owned());
     }
-    let archive = repository.file(manifest, SCHEMA_ARCHIVE).map_err(|error| in_words(&error))?;
+    let archive = repository.file(manifest, SCHEMA_ARCHIVE).map_err(|error| error.in_one_line())?;
     match archive::read(&archive) {
         Ok(entries) if entries.is_empty() => Err(format!("{SCHEMA_ARCHIVE} has no entries")),
         Ok(entries) => Ok(format!("can be listed, {} entries", entries.len())),
-        Err(error) => Err(format!("{SCHEMA_ARCHIVE} cannot be read: {}", in_words(&error))),
+        Err(error) => Err(format!("{SCHEMA_ARCHIVE} cannot be read: {}", error.in_one_line())),
     }
 }
 
@@ -99,7 +99,7 @@ fn check_catalog(repository: &Repository, manifest: &Manifest) -> Outcome {
     if manifest.selection.sections == Sections::DataOnly && !has_file(manifest, CATALOG_FILE) {
         return Ok("none, as the backup holds rows only".to_owned());
     }
-    let catalog = repository.catalog(manifest).map_err(|error| in_words(&error))?;
+    let catalog = repository.catalog(manifest).map_err(|error| error.in_one_line())?;
     let inventory = &catalog.inventory;
     Ok(format!("{} objects, {} privileges", inventory.items.len(), inventory.privileges.len()))
 }

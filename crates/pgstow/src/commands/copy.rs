@@ -147,7 +147,7 @@ fn present(app: &App<'_>, source: &Repository, to: &str, report: &CopyReport) ->
     if output.is_json() {
         let failed = report.failed.iter();
         let failed =
-            failed.map(|(backup, error)| JsonFailed { backup: backup.as_str(), found: in_words(error) });
+            failed.map(|(backup, error)| JsonFailed { backup: backup.as_str(), found: error.in_one_line() });
         return output.print_json(&JsonReport {
             from: source.location(),
             to,
@@ -174,7 +174,11 @@ fn present(app: &App<'_>, source: &Repository, to: &str, report: &CopyReport) ->
     }
     for (backup, error) in &report.failed {
         let (tone, mark) = output.mark(false);
-        text.put(tone, mark).plain(" ").put(Tone::Strong, backup.as_str()).plain("  ").line(&in_words(error));
+        text.put(tone, mark)
+            .plain(" ")
+            .put(Tone::Strong, backup.as_str())
+            .plain("  ")
+            .line(&error.in_one_line());
         let hints: Vec<(&str, String)> = error.hints().iter().map(|hint| ("try", hint.clone())).collect();
         text.fields(&hints);
     }
@@ -201,13 +205,5 @@ fn sum_up(text: &mut Text, to: &str, report: &CopyReport, quiet: bool) {
             format::size(bytes),
             report.present.len()
         ));
-    }
-}
-
-/// Message and reason in one line.
-fn in_words(error: &Error) -> String {
-    match error.reason() {
-        Some(reason) => format!("{error}: {reason}"),
-        None => error.to_string(),
     }
 }

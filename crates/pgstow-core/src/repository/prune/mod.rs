@@ -157,17 +157,10 @@ impl Repository {
         match condemn::condemn(self, &survey, &folders, options.grace) {
             Ok(list) => report.condemned = survey.add_list(list),
             // A full disk, say: what was condemned before can be deleted all the same.
-            Err(error) => report.failures.push(told(&error)),
+            Err(error) => report.failures.push(error.in_one_line()),
         }
         sweep::sweep(self, &survey, &folders, options.grace, &mut report, interrupt)?;
         report.verdicts = verdicts;
         Ok(report)
-    }
-}
-
-fn told(error: &crate::error::Error) -> String {
-    match error.reason() {
-        Some(reason) => format!("{error}: {reason}"),
-        None => error.to_string(),
     }
 }

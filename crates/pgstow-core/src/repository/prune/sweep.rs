@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::survey::{Folders, Survey};
-use super::{Amount, PruneReport, told};
+use super::{Amount, PruneReport};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::random;
@@ -168,7 +168,7 @@ fn remove_if_old(
     let removed =
         store.remove(&layout::swept_mark(name)).and_then(|()| store.remove(&layout::condemned_list(name)));
     if let Err(error) = removed {
-        report.failures.push(told(&error.into()));
+        report.failures.push(Error::from(error).in_one_line());
     }
 }
 

@@ -15,7 +15,7 @@ use crate::repository::format::layout::{HEADER_FILE, MANIFEST_FILE, is_mark, sto
 use crate::repository::format::manifest::{Manifest, Object};
 use crate::repository::{StoredFolders, StoredObjects};
 use crate::verify::content::{self, Numbered};
-use crate::verify::{Reading, VerifyLine, checklist, in_words, joined, keyless, structure};
+use crate::verify::{Reading, VerifyLine, checklist, joined, keyless, structure};
 
 /// What is known of a stored object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,7 +171,7 @@ impl<'r> Survey<'r> {
             Err(_) if self.is_gone(id) => return Ok(()),
             Err(error) => {
                 self.report.backups.push(BackupState { backup: id.to_string(), good: false });
-                self.fault("header", in_words(&error), id);
+                self.fault("header", error.in_one_line(), id);
                 return Ok(());
             }
         };
@@ -184,7 +184,7 @@ impl<'r> Survey<'r> {
             }
             Err(_) if self.is_gone(id) => Ok(()),
             Err(error) => {
-                self.fault("manifest", in_words(&error), id);
+                self.fault("manifest", error.in_one_line(), id);
                 Ok(())
             }
         }
@@ -271,7 +271,7 @@ impl<'r> Survey<'r> {
         }
         for ((index, object), outcome) in missing.iter().zip(outcomes) {
             if let Err(error) = outcome {
-                self.touch(manifest, *index, object, Some(in_words(&error)));
+                self.touch(manifest, *index, object, Some(error.in_one_line()));
             }
         }
         Ok(())
@@ -315,7 +315,7 @@ impl<'r> Survey<'r> {
     fn look_without_key(&mut self, header: &Header, wanting: &Error) {
         let id = &header.id;
         if let Err(error) = self.repository.check_manifest(header) {
-            self.fault("manifest", in_words(&error), id);
+            self.fault("manifest", error.in_one_line(), id);
         }
         match self.repository.objects_list(id) {
             Ok(names) => {
@@ -336,7 +336,7 @@ impl<'r> Survey<'r> {
                     self.fault("objects", format!("{id}: {fault}"), id);
                 }
             }
-            Err(error) => self.fault("object list", in_words(&error), id),
+            Err(error) => self.fault("object list", error.in_one_line(), id),
         }
         self.report.open.push(format!("{id}: {}", keyless::unread(wanting).found));
     }

@@ -15,10 +15,7 @@ impl CloudCase {
             Self::WrongRegion { right: Some(right) } => format!("the bucket is in the region {right}"),
             Self::WrongRegion { right: None } => "the bucket is in another region".to_owned(),
             Self::NoCredentials { cause } => format!("there are no credentials: {cause}"),
-            Self::Credentials(error) => match error.reason() {
-                Some(reason) => format!("{error}: {reason}"),
-                None => error.to_string(),
-            },
+            Self::Credentials(error) => error.in_one_line(),
             Self::UnknownKey => "the store does not know the access key".to_owned(),
             Self::WrongSecret => "the secret key is wrong: the store rejects its signature".to_owned(),
             Self::Expired => "the credentials have expired, or were withdrawn".to_owned(),
