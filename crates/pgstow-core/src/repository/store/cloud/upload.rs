@@ -172,37 +172,90 @@ async fn put_large(
     bucket: &Bucket,
     path: &str,
     key: &Key,
-    file: File,
+    mut file: File,
     bytes: u64,
 ) -> Result<bool, StoreError> {
-    let failed = |failure| bucket.failed("write", path)(failure);
-    let mut upload = bucket.ask(bucket.client().put_multipart(key)).await.map_err(failed)?;
-    let done = match send_parts(bucket, path, upload.as_mut(), file, bytes).await {
-        // That took its time; another run may have been faster.
-        Ok(()) => bucket.look(path).await.map(|found| found.is_none()),
-        Err(error) => Err(error),
-    };
-    let done = match done {
-        Ok(true) => match bucket.ask(upload.complete()).await.map_err(failed) {
-            Ok(_) => return Ok(true),
-            // The answer to one that worked may have got lost, and its repetition finds no upload.
-            Err(error) => match bucket.look(path).await {
-                Ok(Some(found)) if found.size == bytes => return Ok(true),
-                _ => Err(error),
-            },
-        },
-        other => other,
-    };
-    // Parts that stay are invisible, and ended by a rule of the bucket.
-    let _ = bucket.ask_soon(upload.abort()).await;
+    let mut attempt = 1;
+    loop {
+        match put_in_parts(bucket, path, key, &mut file, bytes).await? {
+            Completed::Stored => return Ok(true),
+            Completed::Exists => return Ok(false),
+            Completed::Lost(failure) if attempt >= ATTEMPTS => {
+                return Err(bucket.failed("write", path)(failure));
+            }
+            Completed::Lost(_) => {
+                tokio::time::sleep(PAUSE * attempt).await;
+                attempt += 1;
+            }
+        }
+    }
+}
+
+/// What became of an upload whose parts have all been taken.
+enum Completed {
+    Stored,
+    /// Another run has been faster.
+    Exists,
+    /// The store no longer has all of its parts.
+    Lost(Failure),
+}
+
+async fn put_in_parts(
+    bucket: &Bucket,
+    path: &str,
+    key: &Key,
+    file: &mut File,
+    bytes: u64,
+) -> Result<Completed, StoreError> {
+    let mut upload =
+        bucket.ask(bucket.client().put_multipart(key)).await.map_err(bucket.failed("write", path))?;
+    let done = complete(bucket, path, upload.as_mut(), file, bytes).await;
+    if !matches!(done, Ok(Completed::Stored)) {
+        // Parts that stay are invisible, and ended by a rule of the bucket.
+        let _ = bucket.ask_soon(upload.abort()).await;
+    }
     done
+}
+
+async fn complete(
+    bucket: &Bucket,
+    path: &str,
+    upload: &mut dyn MultipartUpload,
+    file: &mut File,
+    bytes: u64,
+) -> Result<Completed, StoreError> {
+    send_parts(bucket, path, upload, file, bytes).await?;
+    // That took its time.
+    if bucket.look(path).await?.is_some() {
+        return Ok(Completed::Exists);
+    }
+    let failure = match bucket.ask(upload.complete()).await {
+        Ok(_) => return Ok(Completed::Stored),
+        Err(failure) => failure,
+    };
+    // The answer to one that worked may have got lost, and its repetition finds no upload.
+    match bucket.look(path).await {
+        Ok(Some(found)) if found.size == bytes => Ok(Completed::Stored),
+        _ if lost_parts(&failure) => Ok(Completed::Lost(failure)),
+        _ => Err(bucket.failed("write", path)(failure)),
+    }
+}
+
+/// Whether a store does not know a part or the upload, of which it had taken each part.
+///
+/// A store that is interrupted while it puts the parts together may have used some of them up, and
+/// Ceph's radosgw no longer knows a part that was sent again after a cut. Sending all of them anew
+/// helps.
+fn lost_parts((_, exchange): &Failure) -> bool {
+    let answer = exchange.as_ref().and_then(|exchange| exchange.answer.as_ref());
+    answer.is_some_and(|answer| matches!(answer.code.as_str(), "InvalidPart" | "NoSuchUpload"))
 }
 
 async fn send_parts(
     bucket: &Bucket,
     path: &str,
     upload: &mut dyn MultipartUpload,
-    mut file: File,
+    file: &mut File,
     bytes: u64,
 ) -> Result<(), StoreError> {
     let spool = bucket.spool.display().to_string();
@@ -214,7 +267,7 @@ async fn send_parts(
     let mut running = FuturesUnordered::new();
     while left > 0 || !running.is_empty() {
         if left > 0 && running.len() < at_once {
-            let part = read_part(&mut file, part_bytes.min(left)).map_err(unreadable)?;
+            let part = read_part(file, part_bytes.min(left)).map_err(unreadable)?;
             left = left.saturating_sub(part.len() as u64);
             running.push(bucket.ask(upload.put_part(part.into())));
         } else if let Some(sent) = running.next().await {
