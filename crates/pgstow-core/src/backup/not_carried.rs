@@ -122,7 +122,8 @@ fn of_the_platform(contents: &Contents<'_>, scope: &Scope) -> Vec<NotCarried> {
     if !hosting.internal.is_empty() && !scope.is_limited() {
         let names: Vec<String> = hosting.internal.iter().map(|schema| display_part(schema)).collect();
         let noun = if names.len() == 1 { "schema" } else { "schemas" };
-        let reason = format!("{} itself makes what is in there", hosting.platform);
+        let reason =
+            format!("{} makes what is its own there in every project", hosting.platform);
         add(format!("{noun} {}", names.join(", ")), reason, true);
     }
     list
@@ -261,7 +262,7 @@ mod tests {
             ("passwords and tokens in auth.users: auth_users is \"metadata\"", true),
             ("rows of 2 tables of schema auth: they are the authentication service's own", true),
             ("rows of auth.mfa_factors: they hold what users sign in with", true),
-            ("schemas cron, vault: Supabase itself", true),
+            ("schemas cron, vault: Supabase makes what is its own", true),
         ];
         assert_eq!(list.len(), begins.len(), "{list:#?}");
         for ((said, expected), (begin, is_expected)) in list.iter().zip(begins) {

@@ -12,7 +12,7 @@ use super::plan::name_parts;
 use super::selection::TableName;
 use super::target::TargetState;
 use crate::archive::{Entry, Section};
-use crate::inventory::catalog::Catalog;
+use crate::inventory::catalog::{Catalog, PolicyStatement};
 use crate::inventory::{Inventory, Item, ObjectKind};
 use crate::platform::{Hosting, Keeper, Platform, supabase};
 use crate::postgres::identifier::display_name;
@@ -103,6 +103,40 @@ pub(super) fn lost_policies(catalog: &Catalog, target: &Hosting) -> Vec<String> 
         format!("policy {name} on {table} is not restored: {} makes that table", catalog.hosting.platform)
     })
     .collect()
+}
+
+/// Those of the entries that are the user's policies on tables of internal schemas.
+pub(super) fn policies_of_platforms_tables<'e>(
+    entries: impl Iterator<Item = &'e Entry>,
+    hosting: &Hosting,
+) -> Vec<&'e Entry> {
+    let is_internal = |schema: &str| hosting.keeper(schema) == Keeper::Internal;
+    let entries = entries.filter(|entry| entry.kind == "POLICY");
+    entries.filter(|entry| entry.schema.as_deref().is_some_and(is_internal)).collect()
+}
+
+/// How policies on tables of internal schemas differ from the entries that made them, in words.
+/// Servers of another major version may write an expression in other words, so there `names_only`.
+pub(super) fn different_policies<'e>(
+    wanted: impl Iterator<Item = &'e Entry>,
+    found: &[PolicyStatement],
+    names_only: bool,
+) -> Vec<String> {
+    wanted
+        .filter_map(|entry| {
+            let same = |policy: &&PolicyStatement| {
+                entry.schema.as_deref() == Some(policy.schema.as_str())
+                    && entry.tag.strip_prefix(policy.table.as_str())
+                        == Some(format!(" {}", policy.name).as_str())
+            };
+            let name = || super::entry::name(entry);
+            match found.iter().find(same) {
+                None => Some(format!("{} is missing", name())),
+                Some(policy) if names_only || policy.statement == entry.definition.trim_end() => None,
+                Some(_) => Some(format!("{} differs", name())),
+            }
+        })
+        .collect()
 }
 
 /// Whether an entry of the archive is the user's at the target.
@@ -408,5 +442,26 @@ mod tests {
         let entry = in_schema("auth", "TRIGGER", "users on signup", "");
         let (table, name) = attached_name(&entry, tables.iter()).unwrap();
         assert_eq!((table.1.as_str(), name.as_str()), ("users", "on signup"));
+    }
+
+    #[test]
+    fn policies_on_the_platforms_tables_are_missed_and_compared_by_their_statements() {
+        let policy = |name: &str, statement: &str| PolicyStatement {
+            schema: "vault".into(),
+            table: "messages".into(),
+            name: name.into(),
+            statement: statement.into(),
+        };
+        let said = ["CREATE POLICY a;", "CREATE POLICY b;", "CREATE POLICY c;"];
+        let tags = ["messages a", "messages b", "messages c"];
+        let made = tags.iter().zip(said).map(|(tag, sql)| in_schema("vault", "POLICY", tag, sql));
+        let made: Vec<Entry> = made.collect();
+        let found = [policy("a", said[0]), policy("b", "CREATE POLICY b USING (true);")];
+        let chosen = policies_of_platforms_tables(made.iter(), &supabase());
+        assert_eq!(chosen.len(), 3);
+        let told = different_policies(chosen.iter().copied(), &found, false);
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told[0].ends_with("differs") && told[1].ends_with("is missing"), "{told:?}");
+        assert_eq!(different_policies(chosen.into_iter(), &found, true), told[1..]);
     }
 }

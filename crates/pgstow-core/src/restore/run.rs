@@ -572,6 +572,7 @@ impl<'a> Run<'a> {
         self.phase("verification")?;
         let planned = self.planned;
         let chosen = self.chosen();
+        let replayed = self.steps.phases.after.iter().filter_map(|&index| self.graph.entries.get(index));
         let verification = Verification {
             repository: planned.repository,
             manifest: &planned.manifest,
@@ -580,6 +581,7 @@ impl<'a> Run<'a> {
             before: &planned.target,
             chosen: &chosen,
             reconciled,
+            policies: hosted::policies_of_platforms_tables(replayed, &planned.target.hosting),
             covered,
             checksums: planned.checksums,
         };

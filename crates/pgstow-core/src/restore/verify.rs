@@ -7,18 +7,20 @@ use super::contents::{Comparison, Finding, Group, different_large_objects, group
 use super::counting::{Count, Counting};
 use super::finish::relations;
 use super::guards::has_rows;
-use super::hosted::is_item_of;
+use super::hosted::{different_policies, is_item_of};
 use super::plan::{Steps, name_parts};
 use super::privileges::Reconciled;
 use super::reconcile::{Object, complete, object, objects};
 use super::selection::{Carried, TableName};
 use super::session::Session;
 use super::target::TargetState;
+use crate::archive::Entry;
 use crate::error::{Error, Result};
 use crate::inventory::catalog::Catalog;
 use crate::inventory::compare::{Depth, Difference, compare};
 use crate::inventory::{Inventory, Item, ObjectKind, Privilege};
 use crate::platform::Keeper;
+use crate::postgres::catalog::read_policies;
 use crate::postgres::identifier::display_name;
 use crate::repository::Repository;
 use crate::repository::format::manifest::Manifest;
@@ -38,6 +40,8 @@ pub(super) struct Verification<'a> {
     /// Tables that this restore creates or fills.
     pub(super) chosen: &'a BTreeSet<TableName>,
     pub(super) reconciled: Option<Reconciled>,
+    /// The user's policies on tables of the platform's internal schemas that this restore makes.
+    pub(super) policies: Vec<&'a Entry>,
     /// Objects whose privileges were made equal.
     pub(super) covered: &'a BTreeSet<Object>,
     pub(super) checksums: bool,
@@ -138,15 +142,11 @@ impl Verification<'_> {
                 }
             }
         }
-        if let Some(first) = closed.first() {
+        for difference in closed {
             let login = &self.before.login;
-            let what = match closed.len() {
-                1 => "1 privilege on an object of a role that".to_owned(),
-                count => format!("{count} privileges on objects of roles that"),
-            };
-            verified
-                .differs(format!("{what} {login} may not act as could not be made equal: {first}"), false);
+            verified.differs(format!("{difference} ({login} may not act as the owner)"), false);
         }
+        self.compare_policies(session, same_major, verified)?;
         let (wanted, there) = (expected.counts(), actual.counts());
         let all: BTreeSet<ObjectKind> = wanted.keys().chain(there.keys()).copied().collect();
         for kind in all {
@@ -164,6 +164,22 @@ impl Verification<'_> {
             found: actual.privileges.len() as u64,
             equal: !privileges_differ,
         });
+        Ok(())
+    }
+
+    fn compare_policies(
+        &self,
+        session: &mut Session,
+        same_major: bool,
+        verified: &mut Verified,
+    ) -> Result<()> {
+        if self.policies.is_empty() {
+            return Ok(());
+        }
+        let found = read_policies(&mut session.connection, &self.before.hosting).map_err(Error::from)?;
+        for difference in different_policies(self.policies.iter().copied(), &found, !same_major) {
+            verified.differs(difference, true);
+        }
         Ok(())
     }
 

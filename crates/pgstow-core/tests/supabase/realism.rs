@@ -1,5 +1,7 @@
 //! The stand-in allows and denies what a hosted project does.
 
+use pgstow_core::platform::{AuthUsers, supabase};
+
 use crate::stand_in::{CUSTOMER, Era, KINDS, Profile, Project, SUPERUSER};
 
 /// What a hosted project denies to `postgres`.
@@ -91,4 +93,23 @@ fn a_secret_cannot_be_read_in_another_project() {
     target.execute_as(SUPERUSER, &copy);
     let refused = target.refusal(SUPERUSER, readable).expect("it is refused");
     assert!(refused.to_string().contains("Wrong key"), "{refused}");
+}
+
+#[test]
+fn rows_of_the_platforms_tables_are_carried_in_an_order_that_their_foreign_keys_allow() {
+    let keys = "SELECT string_agg(format('%s|%s|%s|%s', n.nspname, c.relname, fn.nspname, fc.relname), ',') \
+        FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
+        JOIN pg_class fc ON fc.oid = k.confrelid JOIN pg_namespace fn ON fn.oid = fc.relnamespace \
+        WHERE k.contype = 'f' AND n.nspname IN ('auth', 'storage') AND c.oid <> fc.oid";
+    let keys = Project::new(Profile::New, Era::Apart).value(keys);
+    let mut between_carried = 0;
+    for key in keys.split(',') {
+        let names: Vec<&str> = key.split('|').collect();
+        let place = |schema, table| supabase::rows(schema, table, AuthUsers::Full);
+        if let (Ok(child), Ok(parent)) = (place(names[0], names[1]), place(names[2], names[3])) {
+            assert!(parent < child, "{key}: the rows of the first are loaded before those of the second");
+            between_carried += 1;
+        }
+    }
+    assert!(between_carried >= 6, "{between_carried} foreign keys were looked at");
 }

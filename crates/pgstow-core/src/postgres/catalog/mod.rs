@@ -30,3 +30,5 @@ mod tables;
 mod text_search;
 mod types;
 pub mod vault;
+
+pub(crate) use platform::read_policies;

@@ -48,7 +48,7 @@ fn first_identifier(text: &str) -> Option<String> {
 ///
 /// # Errors
 /// The server's.
-pub(super) fn read_policies(
+pub(crate) fn read_policies(
     connection: &mut Connection,
     hosting: &Hosting,
 ) -> Result<Vec<PolicyStatement>, QueryError> {
