@@ -122,8 +122,7 @@ fn of_the_platform(contents: &Contents<'_>, scope: &Scope) -> Vec<NotCarried> {
     if !hosting.internal.is_empty() && !scope.is_limited() {
         let names: Vec<String> = hosting.internal.iter().map(|schema| display_part(schema)).collect();
         let noun = if names.len() == 1 { "schema" } else { "schemas" };
-        let reason =
-            format!("{} makes what is its own there in every project", hosting.platform);
+        let reason = format!("{} makes what is its own there in every project", hosting.platform);
         add(format!("{noun} {}", names.join(", ")), reason, true);
     }
     list

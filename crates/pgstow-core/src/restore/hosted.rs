@@ -43,7 +43,7 @@ pub(super) fn project(
         .filter_map(|entry| Some((entry.id, (entry.schema.clone()?, entry.tag.clone()))))
         .collect();
     entries.extend(policies_of_internal_tables(catalog, entries, hosting));
-    entries.retain(|entry| is_restored(entry, &source, hosting));
+    leave_out_platforms(entries, &source, hosting);
     keep_users(&mut catalog.inventory, hosting);
     keep_users(&mut catalog.inventory, &Hosting { managed: BTreeSet::new(), ..source });
     let is_users = |schema: &str| hosting.keeper(schema) == Keeper::User;
@@ -139,13 +139,34 @@ pub(super) fn different_policies<'e>(
         .collect()
 }
 
+/// Removes what is not the user's at the target, and what is said of it.
+fn leave_out_platforms(entries: &mut Vec<Entry>, source: &Hosting, target: &Hosting) {
+    let mut gone = BTreeSet::new();
+    entries.retain(|entry| {
+        let kept = is_restored(entry, source, target);
+        if !kept && matches!(entry.kind.as_str(), "PUBLICATION" | "EVENT TRIGGER") {
+            gone.insert(entry.id);
+        }
+        kept
+    });
+    entries.retain(|entry| {
+        let depends = matches!(
+            entry.kind.as_str(),
+            "PUBLICATION TABLE" | "PUBLICATION TABLES IN SCHEMA" | "COMMENT" | "SECURITY LABEL"
+        );
+        !depends || !entry.dependencies.iter().any(|id| gone.contains(id))
+    });
+}
+
 /// Whether an entry of the archive is the user's at the target.
 fn is_restored(entry: &Entry, source: &Hosting, target: &Hosting) -> bool {
     let is_platforms = |role: &str| source.is_service_role(role) || target.is_service_role(role);
     let is_users = |schema: &str| target.keeper(schema) == Keeper::User;
     match (entry.kind.as_str(), &entry.schema) {
         ("SCHEMA", _) => is_users(&entry.tag),
-        ("EVENT TRIGGER" | "DEFAULT ACL", _) => !entry.owner.as_deref().is_some_and(is_platforms),
+        ("EVENT TRIGGER" | "PUBLICATION" | "DEFAULT ACL", _) => {
+            !entry.owner.as_deref().is_some_and(is_platforms)
+        }
         // They came with the platform's own extension, and only its owner may say something else.
         ("COMMENT", None) if entry.tag.starts_with("EXTENSION ") => target.platform == Platform::Plain,
         ("PUBLICATION TABLE" | "PUBLICATION TABLES IN SCHEMA", _) | (_, None) => true,

@@ -4,5 +4,6 @@
 
 mod definitions;
 mod ground;
+mod providers;
 mod rows;
 mod users;

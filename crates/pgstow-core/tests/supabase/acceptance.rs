@@ -390,7 +390,7 @@ fn a_restore_that_fails_leaves_a_project_in_use_as_it_was() {
 ///
 /// What the source has and a plain server had not comes along, where a project would have it already:
 /// that is what the checks against the state before notice (no remark needed).
-const PLAIN: [Forced; 13] = [
+const PLAIN: [Forced; 15] = [
     Forced { number: 3, difference: "may use schema public", remark: "" },
     Forced { number: 3, difference: "schema public: ", remark: "" },
     Forced { number: 6, difference: "event trigger ensure_rls", remark: "" },
@@ -405,6 +405,9 @@ const PLAIN: [Forced; 13] = [
     Forced { number: 16, difference: "jobs:", remark: "cron" },
     Forced { number: 17, difference: "bucket", remark: "storage" },
     Forced { number: 7, difference: "on realtime.messages", remark: "hear messages" },
+    // The service's own publication of its own table.
+    Forced { number: 5, difference: "supabase_realtime_messages_publication", remark: "" },
+    Forced { number: 18, difference: "publication supabase_realtime_messages_publication", remark: "" },
 ];
 
 #[test]

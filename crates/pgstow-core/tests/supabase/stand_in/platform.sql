@@ -55,6 +55,8 @@ ALTER FUNCTION supabase_functions.http_request() OWNER TO supabase_functions_adm
 
 CREATE PUBLICATION supabase_realtime WITH (publish = 'insert, update, delete, truncate');
 ALTER PUBLICATION supabase_realtime OWNER TO postgres;
+CREATE PUBLICATION supabase_realtime_messages_publication FOR TABLE realtime.messages;
+COMMENT ON PUBLICATION supabase_realtime_messages_publication IS 'the platform''s own';
 
 CREATE FUNCTION extensions.grant_pg_cron_access() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
