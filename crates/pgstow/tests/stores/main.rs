@@ -5,6 +5,7 @@ mod support;
 
 mod bad_input;
 mod ground;
+mod memory;
 mod round_trip;
 mod secrets;
 mod write_only;

@@ -27,6 +27,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use object_store::path::Path as Key;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use tokio::runtime::Runtime;
+use tokio::sync::Semaphore;
 
 pub use client::Patience;
 pub use failure::{CloudCase, CloudError};
@@ -60,6 +61,8 @@ struct Bucket {
     answered: AtomicBool,
     /// Whether the store has shown that it knows no conditions.
     lacks_conditions: AtomicBool,
+    /// Room for parts of large files in memory, of all files that are on their way, in MiB.
+    room_for_parts: Semaphore,
     prefix: String,
     location: String,
     spool: PathBuf,
@@ -97,6 +100,7 @@ impl CloudStore {
             clients,
             answered: AtomicBool::new(false),
             lacks_conditions: AtomicBool::new(false),
+            room_for_parts: Semaphore::new(upload::ROOM_FOR_PARTS_MEBIBYTES as usize),
             prefix: settings.prefix.clone(),
             location: settings.url(),
             spool: settings.spool.clone(),

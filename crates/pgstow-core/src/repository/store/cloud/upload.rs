@@ -20,8 +20,8 @@ const IN_MEMORY_BYTES: usize = 8 << 20;
 const MEBIBYTE: u64 = 1 << 20;
 /// Stores take up to 10,000 parts.
 const PARTS: u64 = 9_000;
-/// Parts in memory at once, as long as they are small.
-const PARTS_AT_ONCE_BYTES: u64 = 32 * MEBIBYTE;
+/// Parts in memory at once, of all files together; a part that is larger takes all of it.
+pub(super) const ROOM_FOR_PARTS_MEBIBYTES: u32 = 64;
 /// So often a file is put whose first answer got lost.
 const ATTEMPTS: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(500);
@@ -262,14 +262,28 @@ async fn send_parts(
     let unreadable = |error| StoreError::of("read from", spool.clone(), error);
     file.rewind().map_err(unreadable)?;
     let part_bytes = part_bytes(bytes);
-    let at_once = usize::try_from((PARTS_AT_ONCE_BYTES / part_bytes).max(1)).unwrap_or(1);
+    let room = u32::try_from(part_bytes / MEBIBYTE).unwrap_or(u32::MAX).min(ROOM_FOR_PARTS_MEBIBYTES);
     let mut left = bytes;
     let mut running = FuturesUnordered::new();
     while left > 0 || !running.is_empty() {
-        if left > 0 && running.len() < at_once {
+        // Whoever has parts on their way waits for those; nobody waits for room while holding some.
+        let free = if left == 0 {
+            None
+        } else if running.is_empty() {
+            let free = bucket.room_for_parts.acquire_many(room).await;
+            Some(free.map_err(|closed| unreadable(io::Error::other(closed)))?)
+        } else {
+            bucket.room_for_parts.try_acquire_many(room).ok()
+        };
+        if let Some(free) = free {
             let part = read_part(file, part_bytes.min(left)).map_err(unreadable)?;
             left = left.saturating_sub(part.len() as u64);
-            running.push(bucket.ask(upload.put_part(part.into())));
+            let sent = bucket.ask(upload.put_part(part.into()));
+            running.push(async move {
+                let sent = sent.await;
+                drop(free);
+                sent
+            });
         } else if let Some(sent) = running.next().await {
             sent.map_err(bucket.failed("write", path))?;
         }
