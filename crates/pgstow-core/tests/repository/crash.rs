@@ -8,6 +8,7 @@ use pgstow_core::interrupt::Interrupt;
 use pgstow_core::monitor::Silent;
 use pgstow_core::repository::Repository;
 use pgstow_core::repository::format::header::Header;
+use pgstow_core::repository::store::LocalStore;
 use pgstow_core::verify::{Reading, verify};
 
 use crate::faulty::{Fault, Faulty, Plan, fast_folder};
@@ -37,11 +38,14 @@ fn one_interrupted(root: &Path, plan: &Plan) -> pgstow_core::Result<()> {
 }
 
 pub(crate) fn all_good(root: &Path) -> Vec<Header> {
-    let repository = open(root);
+    all_good_in(&open(root))
+}
+
+fn all_good_in(repository: &Repository) -> Vec<Header> {
     let listing = repository.list().unwrap();
     assert!(listing.damaged.is_empty(), "{:?}", listing.damaged);
     for header in &listing.backups {
-        let report = verify(&repository, header, &Reading::All, &Silent, &Interrupt::new()).unwrap();
+        let report = verify(repository, header, &Reading::All, &Silent, &Interrupt::new()).unwrap();
         assert!(report.is_good(), "{report:?}");
     }
     listing.backups
@@ -196,5 +200,35 @@ fn a_failure_anywhere_in_an_interrupted_backup_leaves_its_progress_or_nothing() 
             let offered = open(root).unfinished(&environment("prod")).unwrap();
             assert!(!done || offered.len() == 3, "{fault:?} at {at}: {} offered", offered.len());
         });
+    }
+}
+
+#[test]
+fn a_failure_anywhere_in_an_encrypted_backup_leaves_it_whole_or_absent() {
+    let access = || Protection::Encrypted.access();
+    let encrypted = |root: &Path| Repository::open_with(Box::new(LocalStore::new(root)), access()).unwrap();
+    let one_more = |root: &Path, plan: &Plan| {
+        let repository = Repository::open_with(Box::new(Faulty::new(root, plan)), access())?;
+        store_backup(&repository, &environment("prod"), None, time(SECOND_RUN), 20)
+    };
+    for fault in FAULTS {
+        for at in 0.. {
+            let place = fast_folder();
+            let repository = Protection::Encrypted.init(place.path());
+            store_backup(&repository, &environment("prod"), None, time("2026-11-01T00:00:00Z"), 10).unwrap();
+            let plan = Plan::new(fault, at);
+            let outcome = one_more(place.path(), &plan);
+            let last = plan.operations() <= at;
+            assert!(!last || (outcome.is_ok() && at > 15), "{at} operations were seen: {outcome:?}");
+            let backups = all_good_in(&encrypted(place.path())).len();
+            let is_told = backups == 1 + usize::from(outcome.is_ok());
+            let is_late = fault == Fault::DiesAfter;
+            assert!(is_told || (is_late && backups == 2), "{fault:?} at {at}: {backups} backups");
+            one_more(place.path(), &Plan::harmless()).unwrap();
+            all_good_in(&encrypted(place.path()));
+            if last {
+                break;
+            }
+        }
     }
 }
