@@ -5,11 +5,13 @@
 
 pub mod archive;
 pub mod backup;
+pub mod diff;
 pub mod error;
 pub mod interrupt;
 pub mod inventory;
 pub mod monitor;
 mod parallel;
+mod pattern;
 pub mod platform;
 pub mod postgres;
 mod random;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::error::ErrorKind as ClapKind;
 use clap::{Args, Parser};
 use pgstow_core::repository::format::manifest::Sections;
+use pgstow_core::restore::RestoreSelection;
 use pgstow_core::{Error, ErrorKind};
 
 use crate::commands::Command;
@@ -79,6 +80,33 @@ impl SectionArguments {
             (true, _) => Sections::SchemaOnly,
             (_, true) => Sections::DataOnly,
             _ => Sections::All,
+        }
+    }
+}
+
+/// Which part of a backup is meant.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct PartArguments {
+    /// Only tables that match, with what they need; may be given several times
+    #[arg(long, value_name = "PATTERN")]
+    table: Vec<String>,
+
+    /// Only schemas that match, with all that is in them; may be given several times
+    #[arg(long, value_name = "PATTERN")]
+    schema: Vec<String>,
+
+    /// Leave out tables that match; may be given several times
+    #[arg(long, value_name = "PATTERN")]
+    exclude_table: Vec<String>,
+}
+
+impl PartArguments {
+    /// As the core has it.
+    pub(crate) fn selection(&self) -> RestoreSelection {
+        RestoreSelection {
+            tables: self.table.clone(),
+            schemas: self.schema.clone(),
+            exclude_tables: self.exclude_table.clone(),
         }
     }
 }

@@ -16,7 +16,6 @@ mod reader;
 mod reuse;
 mod run;
 mod scope;
-mod selection;
 mod sequences;
 mod sidecars;
 mod snapshot;

@@ -1,7 +1,7 @@
 //! What a backup takes in: which relations are locked, which are read. Pure.
 
-use super::selection::{Candidate, Choice, Patterns};
 use crate::error::Result;
+use crate::pattern::{Candidate, Choice, Patterns};
 use crate::platform::{AuthUsers, Hosting, Keeper};
 use crate::postgres::catalog::relations::Relation;
 use crate::repository::format::manifest::{Sections, Selection, TableData};

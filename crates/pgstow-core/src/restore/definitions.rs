@@ -7,7 +7,7 @@ use super::entry::{self, Surroundings};
 use super::hosted;
 use super::journal::Journal;
 use super::owners::Owners;
-use super::selection::Graph;
+use super::selection::{Graph, belongs_to_table};
 use super::session::{Session, describe, is_fatal, is_transient};
 use crate::error::{Error, Result};
 use crate::monitor::{Event, Monitor};
@@ -176,7 +176,9 @@ impl Replay<'_> {
                 self.journal.remark(format!("{} is not restored: {}", self.name(index), describe(error)));
                 true
             }
-            Some("42710" | "42P07" | "42723" | "42P06" | "42P16") if self.keep_existing => {
+            Some("42710" | "42P07" | "42723" | "42P06" | "42P16")
+                if self.keep_existing && !is_part_of_a_table(&entry.kind) =>
+            {
                 self.journal.remark(format!("{} exists at the target and stays as it is", self.name(index)));
                 true
             }
@@ -214,6 +216,11 @@ impl Replay<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether an object of that name can only be another one: its table has just been made.
+fn is_part_of_a_table(kind: &str) -> bool {
+    belongs_to_table(kind) && !matches!(kind, "SEQUENCE" | "TABLE ATTACH" | "INDEX ATTACH")
 }
 
 /// Tries again what met a deadlock, a few times.

@@ -288,7 +288,7 @@ pub(super) fn is_item_of(item: &Item, kind: &str, schema: Option<&str>, tag: &st
 }
 
 /// Leaves in an inventory only what is the user's.
-pub(super) fn keep_users(inventory: &mut Inventory, hosting: &Hosting) {
+pub(crate) fn keep_users(inventory: &mut Inventory, hosting: &Hosting) {
     if hosting.platform == Platform::Plain {
         return;
     }

@@ -11,15 +11,18 @@ mod contents;
 mod counting;
 mod data;
 mod definitions;
+mod dependents;
 mod entry;
 mod finish;
 mod guards;
 mod hosted;
+mod identity;
 mod journal;
 mod large_objects;
 mod managed;
 mod owners;
 mod parallel;
+mod part;
 mod platform;
 mod postgrest;
 mod prepare;
@@ -32,6 +35,7 @@ mod run;
 mod schedule;
 mod selection;
 mod session;
+mod standing;
 mod target;
 mod tasks;
 mod tuning;
@@ -51,6 +55,8 @@ use crate::repository::Repository;
 use crate::repository::format::header::Header;
 use crate::repository::format::manifest::Manifest;
 use crate::repository::format::receipt::Receipt;
+pub(crate) use hosted::keep_users;
+pub use part::RestoreSelection;
 pub use plan::RestorePlan;
 pub use roles::MissingRole;
 
@@ -69,6 +75,8 @@ pub struct RestoreOptions {
     pub lock_timeout: Duration,
     /// Definitions only, rows only, or what the backup holds.
     pub sections: crate::repository::format::manifest::Sections,
+    /// Which tables and schemas.
+    pub selection: RestoreSelection,
     /// What becomes of foreign keys that refer to rows of the platform which the backup does not carry.
     pub dangling_keys: DanglingKeys,
     /// Jobs of pg_cron that were active run at the target too.
@@ -90,6 +98,7 @@ impl RestoreOptions {
             checksums: false,
             lock_timeout: Duration::from_secs(30),
             sections: crate::repository::format::manifest::Sections::All,
+            selection: RestoreSelection::default(),
             dangling_keys: DanglingKeys::default(),
             activate_jobs: false,
             create_roles: false,

@@ -6,14 +6,17 @@ use super::Parts;
 use super::clear::Cover;
 use super::entry::{self, Phase, Treatment};
 use super::guards::{has_rows, load_target};
+use super::identity::{self, Identity};
 use super::owners::Owners;
+use super::part::{self, Part};
 use super::roles::{MissingRole, Roles};
 use super::selection::{Carried, Chosen, Graph, TableName};
+use super::standing;
 use super::target::TargetState;
 use crate::archive::Entry;
 use crate::inventory::ObjectKind;
 use crate::inventory::catalog::Catalog;
-use crate::postgres::identifier::display_name;
+use crate::postgres::identifier::{display_name, display_part};
 use crate::repository::format::manifest::Manifest;
 
 /// What a restore would do.
@@ -39,6 +42,13 @@ pub struct RestorePlan {
     pub emptied: Vec<String>,
     /// Schemas of the target that the backup does not cover: nothing in them is touched.
     pub left_alone: Vec<String>,
+    /// What was chosen of the backup, such as `table public.orders`; empty for all of it.
+    pub chosen: Vec<String>,
+    /// What comes besides: what the chosen objects need, and what depends at the target on what is
+    /// replaced and is brought back.
+    pub along: Vec<String>,
+    /// What the chosen objects need and the target has: it stays.
+    pub stays: Vec<String>,
     /// Objects that would be created, by kind.
     pub create: BTreeMap<ObjectKind, usize>,
     /// Tables whose rows would be loaded.
@@ -80,6 +90,8 @@ pub(super) struct Steps {
     pub(super) sessions: usize,
     /// What is cleared first, and in what.
     pub(super) cover: Option<Cover>,
+    /// Objects that this restore makes, where it does not make all of the backup's.
+    pub(super) made: BTreeSet<Identity>,
     /// Tables are emptied before rows are loaded.
     pub(super) empty_tables: bool,
     pub(super) carried: Carried,
@@ -127,7 +139,15 @@ pub(super) fn make(input: Input<'_>) -> (RestorePlan, Steps) {
     } else {
         Vec::new()
     };
+    let (chosen_names, along) = match &input.carried {
+        Carried::Only(part) if part.by_request => {
+            (chosen_names(&chosen_entries, manifest, part, *parts), standing::along(graph, chosen, part))
+        }
+        _ => (Vec::new(), Vec::new()),
+    };
     let mut plan = RestorePlan {
+        chosen: chosen_names,
+        along,
         backup: manifest.backup.to_string(),
         target: target.target.clone(),
         target_server: target.server(),
@@ -144,11 +164,13 @@ pub(super) fn make(input: Input<'_>) -> (RestorePlan, Steps) {
         ..RestorePlan::default()
     };
     input.roles.announce(&mut plan);
+    let made = made(graph, &phases);
     let steps = Steps {
         parts: *parts,
         atomic,
         sessions: plan.sessions,
         cover: input.cover,
+        made,
         empty_tables: input.empty_tables,
         carried: input.carried,
         forbidden: input.chosen.forbidden.clone(),
@@ -160,6 +182,11 @@ pub(super) fn make(input: Input<'_>) -> (RestorePlan, Steps) {
     (plan, steps)
 }
 
+fn made(graph: &Graph<'_>, phases: &Phases) -> BTreeSet<Identity> {
+    let all = phases.before.iter().chain(&phases.after).chain(&phases.late);
+    all.filter_map(|&index| identity::of_entry(graph, index)).collect()
+}
+
 /// When each chosen entry is replayed. What has no section of its own (comments, labels) follows
 /// the latest of what it depends on.
 pub(super) fn phases(graph: &Graph<'_>, chosen: &Chosen) -> Phases {
@@ -167,6 +194,11 @@ pub(super) fn phases(graph: &Graph<'_>, chosen: &Chosen) -> Phases {
     for &index in &chosen.entries {
         let entry = &graph.entries[index];
         let Treatment::Replayed(mut phase) = entry::treatment(entry) else { continue };
+        let is_chosen = |other: &usize| chosen.entries.binary_search(other).is_ok();
+        if entry.kind == "TABLE ATTACH" && !graph.dependencies(index).all(|other| is_chosen(&other)) {
+            // To a table that is in use: with rows and indexes, which become the other's partitions.
+            phase = Phase::Late;
+        }
         let mut reacts = entry.kind == "EVENT TRIGGER";
         for dependency in graph.dependencies(index) {
             if let Some((earlier, earlier_reacts)) = by_index.get(&dependency) {
@@ -269,7 +301,7 @@ fn emptied(manifest: &Manifest) -> Vec<String> {
 
 fn left_alone(cover: Option<&Cover>, target: &TargetState) -> Vec<String> {
     let Some(cover) = cover else { return Vec::new() };
-    target.schemas.keys().filter(|schema| !cover.schemas.contains(*schema)).cloned().collect()
+    target.schemas.keys().filter(|schema| !cover.touches(schema)).cloned().collect()
 }
 
 fn created(input: &Input<'_>, entries: &[&Entry]) -> BTreeMap<ObjectKind, usize> {
@@ -292,7 +324,7 @@ fn created(input: &Input<'_>, entries: &[&Entry]) -> BTreeMap<ObjectKind, usize>
     counts
 }
 
-fn kind_of(kind: &str) -> Option<ObjectKind> {
+pub(super) fn kind_of(kind: &str) -> Option<ObjectKind> {
     Some(match kind {
         "SCHEMA" => ObjectKind::Schema,
         "EXTENSION" => ObjectKind::Extension,
@@ -320,7 +352,7 @@ fn kind_of(kind: &str) -> Option<ObjectKind> {
 
 fn steps_in_words(input: &Input<'_>, phases: &Phases, tables: usize, atomic: bool) -> Vec<String> {
     let mut steps = Vec::new();
-    if input.cover.is_some() {
+    if input.cover.as_ref().is_some_and(|cover| !cover.is_empty()) {
         steps.push("drop what the backup brings back".to_owned());
     }
     if input.parts.definitions {
@@ -364,13 +396,30 @@ fn steps_in_words(input: &Input<'_>, phases: &Phases, tables: usize, atomic: boo
     steps
 }
 
+/// What was chosen by name, for people.
+fn chosen_names(entries: &[&Entry], manifest: &Manifest, part: &Part, parts: Parts) -> Vec<String> {
+    let schemas = part.schemas.iter().map(|schema| format!("schema {}", display_part(schema)));
+    let named = |schema: &str| !part.schemas.contains(schema);
+    if !parts.definitions {
+        let tables = manifest.tables.iter().filter(|table| named(&table.schema));
+        let tables = tables.map(|table| format!("table {}", display_name(&table.schema, &table.name)));
+        return schemas.chain(tables).collect();
+    }
+    let relations = entries.iter().filter(|entry| {
+        entry.schema.as_deref().is_some_and(|schema| named(schema) && part.has_relation(schema, &entry.tag))
+            && part::is_relation(&entry.kind)
+            && !part.brought_back.contains(&entry.id)
+    });
+    schemas.chain(relations.map(|entry| entry::name(entry))).collect()
+}
+
 /// `3 tables`, `1 index`.
 pub(super) fn counted(kind: ObjectKind, count: usize) -> String {
     format!("{count} {}", if count == 1 { kind.singular() } else { kind.plural() })
 }
 
 /// The parts of a dotted SQL name, unquoted: `public."a.b"` gives `public` and `a.b`.
-pub(super) fn name_parts(name: &str) -> Vec<String> {
+pub(crate) fn name_parts(name: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
     let mut quoted = false;
     let mut characters = name.chars().peekable();

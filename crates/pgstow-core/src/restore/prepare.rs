@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::clear::{self, Cover, Survey};
+use super::dependents::bring_back;
 use super::hosted::DashboardMade;
+use super::part::{self, Part};
 use super::plan::{self, Input};
 use super::selection::{self, Carried, Chosen, Graph, TableName};
 use super::session::Session;
+use super::standing::{self, Doomed};
 use super::target::{self, TargetState};
-use super::{Parts, Planned, Prepared, RestoreOptions, guards, hosted, managed, platform, roles};
+use super::{Planned, Prepared, RestoreOptions, finish, guards, hosted, managed, platform, roles};
 use crate::archive::{self, Entry};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
@@ -18,7 +21,7 @@ use crate::postgres::Connection;
 use crate::postgres::identifier::display_name;
 use crate::repository::Repository;
 use crate::repository::format::header::Header;
-use crate::repository::format::manifest::{Manifest, Selection, TableData};
+use crate::repository::format::manifest::{Manifest, Sections, TableData};
 
 /// File of a backup's folder that holds the schema archive.
 const ARCHIVE: &str = "schema.dump";
@@ -43,6 +46,7 @@ pub(super) fn prepare<'r>(
     } else {
         Vec::new()
     };
+    let narrowed = part::narrow(&mut manifest, &catalog, &entries, &options.selection)?;
     if parts.rows {
         check_objects(repository, &manifest, interrupt)?;
     }
@@ -64,7 +68,17 @@ pub(super) fn prepare<'r>(
         Vec::new()
     };
 
-    let carried = carried(&manifest);
+    let mut carried = part::carried(&manifest, narrowed.as_ref(), &target, options.clean);
+    let mut spared = narrowed.map(|narrowed| narrowed.spared).unwrap_or_default();
+    if options.clean && !spared.is_empty() {
+        spared.extend(finish::sequences_of(&mut session.connection, &spared).map_err(Error::from)?);
+    }
+    let same_major = manifest.source.server_version_num / 10_000 == target.major();
+    if let (Carried::Only(part), true) = (&mut carried, parts.definitions && options.clean && same_major) {
+        let cover = |part: &Part| Cover::of_part(part, &spared, &target);
+        let inventories = (&catalog, &target.inventory);
+        bring_back(&mut session.connection, &Graph::new(&entries), part, cover, inventories)?;
+    }
     let backup = roles::Backup { manifest: &manifest, catalog: &catalog, carried: &carried, parts };
     let asked = roles::Asked { create: options.create_roles, map: &options.role_map };
     let roles = roles::resolve(&mut entries, &backup, asked, &mut target)?;
@@ -78,8 +92,23 @@ pub(super) fn prepare<'r>(
     target.called = platform::called_functions(&mut session.connection, &chosen.forbidden)?;
     roles.leave_out(&graph, &mut chosen);
     leave_out_default_privileges(&graph, &mut chosen, &target);
+    let mut stays = Vec::new();
+    if let (Carried::Only(part), true) = (&carried, parts.definitions) {
+        let sequences = if options.clean {
+            finish::sequences_of(&mut session.connection, &part.relations).map_err(Error::from)?
+        } else {
+            BTreeSet::new()
+        };
+        let doomed = Doomed { clean: options.clean, sequences, spared: &spared };
+        let sources = (&catalog.inventory, &target);
+        stays = standing::settle(&graph, &mut chosen, part, &doomed, sources, same_major)?;
+    }
     let (cover, tables, empty_tables) = if parts.definitions {
-        (check_definitions(&graph, &chosen, &carried, &manifest, &target, options, parts)?, Vec::new(), false)
+        (
+            check_definitions(&graph, &chosen, &carried, &manifest, &target, options, &spared)?,
+            Vec::new(),
+            false,
+        )
     } else {
         check_rows(&mut session.connection, &manifest, &target, options.clean)?
     };
@@ -108,6 +137,7 @@ pub(super) fn prepare<'r>(
     plan.load_tables += managed.tables.len();
     plan.load_rows += managed.tables.iter().map(|table| table.rows).sum::<u64>();
     plan.load_bytes += managed.tables.iter().map(|table| table.bytes).sum::<u64>();
+    plan.stays = stays;
     plan.notes.extend(database_settings_note(&catalog, &target));
     plan.drop = survey.counts();
     plan.drop_rows = survey.rows;
@@ -166,17 +196,6 @@ fn check_objects(repository: &Repository, manifest: &Manifest, interrupt: &Inter
             })?;
     }
     Ok(())
-}
-
-fn carried(manifest: &Manifest) -> Carried {
-    let Selection { tables, exclude_tables, .. } = &manifest.selection;
-    let names: BTreeSet<TableName> =
-        manifest.tables.iter().map(|table| (table.schema.clone(), table.name.clone())).collect();
-    match (tables.is_empty(), exclude_tables.is_empty()) {
-        (true, true) => Carried::Everything,
-        (true, false) => Carried::AllBut(names),
-        (false, _) => Carried::Only(names),
-    }
 }
 
 /// Default privileges of roles that the login cannot act as would only fail.
@@ -243,13 +262,17 @@ fn check_definitions(
     manifest: &Manifest,
     target: &TargetState,
     options: &RestoreOptions,
-    parts: Parts,
+    spared: &BTreeSet<TableName>,
 ) -> Result<Option<Cover>> {
     let entries: Vec<&Entry> = chosen.entries.iter().map(|&index| &graph.entries[index]).collect();
     let of_kind = |kind: &'static str| entries.iter().filter(move |entry| entry.kind == kind);
     guards::check_extensions(of_kind("EXTENSION").map(|entry| entry.tag.as_str()), target)?;
     let is_empty = guards::contents(&target.inventory, target).next().is_none();
-    if !is_empty && !options.clean {
+    let part = match carried {
+        Carried::Only(part) => Some(part),
+        _ => None,
+    };
+    if !is_empty && !options.clean && part.is_none_or(|part| !part.by_request) {
         guards::check_empty(target)?;
     }
     let new_schemas: Vec<&str> = of_kind("SCHEMA")
@@ -265,12 +288,17 @@ fn check_definitions(
     if is_empty {
         return Ok(None);
     }
-    let large_objects = if parts.rows {
-        manifest.large_objects.list.iter().map(|object| object.oid).collect()
-    } else {
+    if let Some(part) = part {
+        let nothing = Cover { stays: hosted::stays(target), ..Cover::default() };
+        return Ok(Some(if options.clean { Cover::of_part(part, spared, target) } else { nothing }));
+    }
+    let large_objects = if options.sections == Sections::SchemaOnly {
         BTreeSet::new()
+    } else {
+        manifest.large_objects.list.iter().map(|object| object.oid).collect()
     };
-    Ok(Some(Cover::new(graph, chosen, carried, large_objects, target)))
+    let cover = Cover::new(graph, chosen, large_objects, target);
+    Ok(Some(Cover { spared: spared.clone(), ..cover }))
 }
 
 /// Guards of a restore that only loads rows; what is cleared, in which order tables are loaded,
@@ -301,11 +329,7 @@ fn check_rows(
         return Err(Error::refused(format!("large object {oid} exists at {}", target.target))
             .hint("--clean replaces it, in the same transaction"));
     }
-    let cover = (!taken.is_empty()).then(|| Cover {
-        tables: Some(BTreeSet::new()),
-        large_objects: taken,
-        ..Cover::default()
-    });
+    let cover = (!taken.is_empty()).then(|| Cover { large_objects: taken, ..Cover::default() });
     Ok((cover, order, clean))
 }
 

@@ -9,6 +9,7 @@ use super::definitions::Replay;
 use super::entry::Surroundings;
 use super::journal::Journal;
 use super::parallel::Parallel;
+use super::part::{Part, is_relation};
 use super::plan::Steps;
 use super::privileges::{Reconciled, Reconciliation};
 use super::reconcile::{Object, object, object_of, objects};
@@ -16,7 +17,9 @@ use super::selection::{Carried, Graph, TableName};
 use super::session::{Session, describe};
 use super::tasks::{self, Rows, Size, Work};
 use super::verify::{Verification, Verified};
-use super::{Planned, RestoreReport, clear, finish, hosted, large_objects, managed, platform, report, vault};
+use super::{
+    Planned, RestoreReport, clear, finish, hosted, identity, large_objects, managed, platform, report, vault,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::interrupt::Interrupt;
 use crate::inventory::ObjectKind;
@@ -466,7 +469,7 @@ impl<'a> Run<'a> {
             .before
             .iter()
             .map(|&index| &self.graph.entries[index])
-            .filter(|entry| matches!(entry.kind.as_str(), "TABLE" | "SEQUENCE" | "MATERIALIZED VIEW"))
+            .filter(|entry| is_relation(&entry.kind))
             .filter_map(|entry| Some((entry.schema.clone()?, entry.tag.clone())))
             .collect()
     }
@@ -478,11 +481,18 @@ impl<'a> Run<'a> {
             (Carried::Everything, _) => all.clone(),
             (Carried::AllBut(_), _) if self.steps.parts.definitions => self.chosen_sequences(),
             (_, true) => self.chosen_sequences(),
-            (Carried::Only(tables) | Carried::AllBut(tables), false) => {
+            (
+                Carried::Only(Part { relations: tables, .. })
+                | Carried::AllBut(Part { relations: tables, .. }),
+                false,
+            ) => {
                 let owned = finish::sequences_of(&mut session.connection, tables).map_err(Error::from)?;
-                let is_owned =
-                    |sequence: &&Sequence| owned.contains(&(sequence.schema.clone(), sequence.name.clone()));
-                all.iter().filter(is_owned).cloned().collect()
+                let made = self.chosen();
+                let is_set = |sequence: &&Sequence| {
+                    let name = (sequence.schema.clone(), sequence.name.clone());
+                    owned.contains(&name) || made.contains(&name)
+                };
+                all.iter().filter(is_set).cloned().collect()
             }
         };
         finish::sequences(session, &wanted, self.journal)
@@ -529,7 +539,7 @@ impl<'a> Run<'a> {
                 let name = super::plan::name_parts(&item.name);
                 let is_chosen = matches!(name.as_slice(), [schema, name]
                     if chosen.contains(&(schema.clone(), name.clone())));
-                is_chosen || !before.contains(object)
+                is_chosen || !before.contains(object) || self.steps.made.contains(&identity::of_item(item))
             })
             .map(|(object, _)| object)
             .filter(is_restored)

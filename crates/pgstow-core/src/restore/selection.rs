@@ -4,20 +4,22 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::entry::{self, Treatment};
+use super::part::{Part, is_relation};
 use crate::archive::Entry;
 
 /// A table by schema and name.
 pub(super) type TableName = (String, String);
 
-/// Which tables a backup carries.
+/// Which tables a restore carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Carried {
     /// All.
     Everything,
-    /// These, what they need and what belongs to them (`--table`).
-    Only(BTreeSet<TableName>),
-    /// All but the tables that are not among these, and what needs those (`--exclude-table`).
-    AllBut(BTreeSet<TableName>),
+    /// This part, what it needs and what belongs to it (`--table`, `--schema`).
+    Only(Part),
+    /// All but the tables that are not among the relations of this part, and what needs those
+    /// (`--exclude-table`).
+    AllBut(Part),
 }
 
 /// What is replayed, and what is not although the archive has it.
@@ -58,13 +60,13 @@ impl<'a> Graph<'a> {
         Some((entry.schema.clone()?, entry.tag.clone()))
     }
 
-    /// Everything that `index` needs, itself included.
-    fn needs(&self, index: usize) -> BTreeSet<usize> {
+    /// Everything that `index` needs, itself included, up to what `stays`.
+    fn needs(&self, index: usize, stays: &dyn Fn(usize) -> bool) -> BTreeSet<usize> {
         let mut found = BTreeSet::from([index]);
         let mut open = vec![index];
         while let Some(next) = open.pop() {
             for dependency in self.dependencies(next) {
-                if found.insert(dependency) {
+                if !stays(dependency) && found.insert(dependency) {
                     open.push(dependency);
                 }
             }
@@ -79,8 +81,8 @@ pub(super) fn choose(graph: &Graph<'_>, carried: &Carried) -> Chosen {
         Carried::Everything => {
             Chosen { entries: (0..graph.entries.len()).collect(), remarks: Vec::new(), ..Chosen::default() }
         }
-        Carried::Only(tables) => only(graph, tables),
-        Carried::AllBut(tables) => all_but(graph, tables),
+        Carried::Only(part) => Growth::new(graph, part).grow(),
+        Carried::AllBut(part) => all_but(graph, part),
     };
     let mut remarks = std::mem::take(&mut chosen.remarks);
     chosen.entries.retain(|&index| {
@@ -98,7 +100,7 @@ pub(super) fn choose(graph: &Graph<'_>, carried: &Carried) -> Chosen {
 }
 
 /// Kinds that belong to the table (or to another part of a table) they depend on.
-fn belongs_to_table(kind: &str) -> bool {
+pub(super) fn belongs_to_table(kind: &str) -> bool {
     matches!(
         kind,
         "INDEX"
@@ -120,67 +122,133 @@ fn belongs_to_table(kind: &str) -> bool {
     )
 }
 
-/// The tables, all they need, and all that belongs to them without needing another table.
-fn only(graph: &Graph<'_>, tables: &BTreeSet<TableName>) -> Chosen {
-    let mut included: BTreeSet<usize> = BTreeSet::new();
-    for index in 0..graph.entries.len() {
-        if graph.table_name(index).is_some_and(|name| tables.contains(&name)) {
-            included.extend(graph.needs(index));
+/// A part of a backup while what it needs and what belongs to it is added.
+struct Growth<'a> {
+    graph: &'a Graph<'a>,
+    part: &'a Part,
+    included: BTreeSet<usize>,
+    /// Entries that need what does not come.
+    refused: BTreeSet<usize>,
+    remarks: Vec<String>,
+}
+
+impl<'a> Growth<'a> {
+    fn new(graph: &'a Graph<'a>, part: &'a Part) -> Self {
+        Self { graph, part, included: BTreeSet::new(), refused: BTreeSet::new(), remarks: Vec::new() }
+    }
+
+    /// The chosen tables with all they need, then all that was chosen besides and all that belongs to
+    /// something chosen, as long as it needs no other table.
+    fn grow(mut self) -> Chosen {
+        for index in 0..self.graph.entries.len() {
+            if self.graph.is_table(index) && self.part.names(&self.graph.entries[index]) {
+                let needs = self.needs(index);
+                self.included.extend(needs);
+            }
+        }
+        loop {
+            let before = (self.included.len(), self.refused.len());
+            for index in 0..self.graph.entries.len() {
+                if !self.included.contains(&index) && !self.refused.contains(&index) && self.belongs(index) {
+                    self.add(index);
+                }
+            }
+            if (self.included.len(), self.refused.len()) == before {
+                let entries = self.included.into_iter().collect();
+                return Chosen { entries, remarks: self.remarks, ..Chosen::default() };
+            }
         }
     }
-    let mut remarks = Vec::new();
-    let mut refused: BTreeSet<usize> = BTreeSet::new();
-    loop {
-        let before = included.len();
-        for (index, entry) in graph.entries.iter().enumerate() {
-            let is_part = belongs_to_table(&entry.kind)
-                && !included.contains(&index)
-                && !refused.contains(&index)
-                && is_owned_by(graph, index, &included);
-            if !is_part {
-                continue;
+
+    /// Whether the entry was chosen, or is a part of something that comes.
+    fn belongs(&self, index: usize) -> bool {
+        let entry = &self.graph.entries[index];
+        match entry.kind.as_str() {
+            "TABLE" => false,
+            "PUBLICATION TABLE" => self
+                .graph
+                .dependencies(index)
+                .any(|other| self.graph.is_table(other) && self.included.contains(&other)),
+            "TABLE ATTACH" => {
+                let is_included = |other| self.included.contains(&other);
+                is_owned_by(self.graph, index, &|other| is_included(other) || self.stays(other))
+                    && self.graph.dependencies(index).any(is_included)
             }
-            let needs = graph.needs(index);
-            let foreign: Vec<usize> = needs
-                .iter()
-                .copied()
-                .filter(|need| graph.is_table(*need) && !included.contains(need))
-                .collect();
-            if let Some(table) = foreign.first() {
-                refused.insert(index);
-                remarks.push(format!(
-                    "{} is not restored: it needs {}, which the backup does not carry",
-                    entry::name(entry),
-                    entry::name(&graph.entries[*table])
-                ));
-            } else {
-                included.extend(needs);
-            }
+            _ if self.part.brought_back.contains(&entry.id) => true,
+            kind if belongs_to_table(kind) && !is_relation(kind) => self.is_owned(index),
+            _ => self.part.names(entry) || belongs_to_table(&entry.kind) && self.is_owned(index),
         }
-        if included.len() == before {
-            return Chosen { entries: included.into_iter().collect(), remarks, ..Chosen::default() };
+    }
+
+    fn is_owned(&self, index: usize) -> bool {
+        is_owned_by(self.graph, index, &|other| self.included.contains(&other))
+    }
+
+    fn add(&mut self, index: usize) {
+        let needs = self.needs(index);
+        let missing = |need: &usize| {
+            let is_publication = self.graph.entries[*need].kind == "PUBLICATION";
+            !self.included.contains(need) && (self.graph.is_table(*need) || is_publication)
+        };
+        let Some(missing) = needs.iter().find(|need| missing(need)) else {
+            self.included.extend(needs);
+            return;
+        };
+        self.refused.insert(index);
+        let entry = &self.graph.entries[index];
+        if is_worth_a_remark(&entry.kind) {
+            self.remarks.push(format!(
+                "{} is not restored: it needs {}, {}",
+                entry::name(entry),
+                entry::name(&self.graph.entries[*missing]),
+                self.part.reason()
+            ));
+        }
+    }
+
+    fn needs(&self, index: usize) -> BTreeSet<usize> {
+        self.graph.needs(index, &|other| !self.included.contains(&other) && self.stays(other))
+    }
+
+    /// Whether the entry's object is at the target and stays there: a relation, a part of one, or a
+    /// publication.
+    fn stays(&self, index: usize) -> bool {
+        let entry = &self.graph.entries[index];
+        let is_there = |entry: &Entry| {
+            let name = entry.schema.clone().map(|schema| (schema, entry.tag.clone()));
+            is_relation(&entry.kind)
+                && !self.part.names(entry)
+                && name.is_some_and(|name| self.part.there.contains(&name))
+        };
+        match entry.kind.as_str() {
+            "PUBLICATION" => self.part.publications.contains(&entry.tag),
+            kind if belongs_to_table(kind) && !is_relation(kind) => {
+                self.graph.dependencies(index).any(|other| is_there(&self.graph.entries[other]))
+            }
+            _ => is_there(entry),
         }
     }
 }
 
 /// Whether the entry belongs to something included: a comment or an attachment to all it depends
 /// on, anything else to a table or a part of one.
-fn is_owned_by(graph: &Graph<'_>, index: usize, included: &BTreeSet<usize>) -> bool {
+fn is_owned_by(graph: &Graph<'_>, index: usize, is_included: &dyn Fn(usize) -> bool) -> bool {
     let entry = &graph.entries[index];
     let mut dependencies = graph.dependencies(index);
     if matches!(entry.kind.as_str(), "COMMENT" | "SECURITY LABEL" | "TABLE ATTACH" | "INDEX ATTACH") {
         let all: Vec<usize> = dependencies.collect();
-        return !all.is_empty() && all.iter().all(|dependency| included.contains(dependency));
+        return !all.is_empty() && all.iter().all(|dependency| is_included(*dependency));
     }
     let own_table = |dependency: usize| {
         let table = &graph.entries[dependency];
         let named = entry.tag.strip_prefix(table.tag.as_str()).is_some_and(|rest| rest.starts_with(' '));
-        table.kind == "TABLE"
+        is_relation(&table.kind)
+            && table.kind != "SEQUENCE"
             && table.schema == entry.schema
             && (named || entry.tag == table.tag || !has_table_in_tag(&entry.kind))
     };
     dependencies.any(|dependency| {
-        included.contains(&dependency)
+        is_included(dependency)
             && (own_table(dependency)
                 || (entry.kind == "SEQUENCE OWNED BY" && graph.entries[dependency].kind == "SEQUENCE"))
     })
@@ -191,30 +259,43 @@ fn has_table_in_tag(kind: &str) -> bool {
     !matches!(kind, "INDEX" | "STATISTICS" | "SEQUENCE")
 }
 
-/// Everything but the tables that are not carried, and what depends on those.
-fn all_but(graph: &Graph<'_>, carried: &BTreeSet<TableName>) -> Chosen {
+/// Everything but the tables that are not carried, and what depends on those; where such a table is at
+/// the target and stays, only what belongs to it.
+fn all_but(graph: &Graph<'_>, part: &Part) -> Chosen {
     let mut gone: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut stays: BTreeSet<usize> = BTreeSet::new();
     for index in 0..graph.entries.len() {
-        if graph.table_name(index).is_some_and(|name| !carried.contains(&name)) {
+        if let Some(name) = graph.table_name(index).filter(|name| !part.relations.contains(name)) {
             gone.insert(index, index);
+            if part.there.contains(&name) {
+                stays.insert(index);
+            }
         }
     }
     let mut remarks = Vec::new();
     loop {
         let mut found = Vec::new();
         for (index, entry) in graph.entries.iter().enumerate() {
-            if gone.contains_key(&index) {
+            let Some(cause) = graph.dependencies(index).find_map(|dependency| gone.get(&dependency)) else {
+                continue;
+            };
+            let is_owned = is_owned_by(graph, index, &|other| gone.contains_key(&other));
+            if entry.kind == "SEQUENCE OWNED BY" && stays.contains(cause) {
+                let sequences = graph.dependencies(index);
+                found
+                    .extend(sequences.filter(|other| !gone.contains_key(other)).map(|other| (other, *cause)));
+            }
+            if gone.contains_key(&index) || stays.contains(cause) && !is_owned {
                 continue;
             }
-            if let Some(cause) = graph.dependencies(index).find_map(|dependency| gone.get(&dependency)) {
-                found.push((index, *cause));
-                if !is_owned_by(graph, index, &BTreeSet::from([*cause])) && is_worth_a_remark(&entry.kind) {
-                    remarks.push(format!(
-                        "{} is not restored: it needs {}, which the backup does not carry",
-                        entry::name(entry),
-                        entry::name(&graph.entries[*cause])
-                    ));
-                }
+            found.push((index, *cause));
+            if !is_owned && is_worth_a_remark(&entry.kind) {
+                remarks.push(format!(
+                    "{} is not restored: it needs {}, {}",
+                    entry::name(entry),
+                    entry::name(&graph.entries[*cause]),
+                    part.reason()
+                ));
             }
         }
         if found.is_empty() {
@@ -265,10 +346,14 @@ mod tests {
         list.iter().map(|name| ("public".to_owned(), (*name).to_owned())).collect()
     }
 
+    fn part(list: &[&str]) -> Part {
+        Part { relations: names(list), by_request: true, ..Part::default() }
+    }
+
     #[test]
     fn one_table_comes_with_what_it_needs_and_what_belongs_to_it() {
         let entries = archive();
-        let chosen = choose(&Graph::new(&entries), &Carried::Only(names(&["orders"])));
+        let chosen = choose(&Graph::new(&entries), &Carried::Only(part(&["orders"])));
         assert_eq!(ids(&entries, &chosen), [1, 2, 4, 5, 6, 7, 9, 10, 12]);
         assert_eq!(chosen.remarks.len(), 1);
         assert!(chosen.remarks[0].contains("orders_customer_fkey"), "{:?}", chosen.remarks);
@@ -278,7 +363,7 @@ mod tests {
     #[test]
     fn a_referenced_table_does_not_bring_the_tables_that_refer_to_it() {
         let entries = archive();
-        let chosen = choose(&Graph::new(&entries), &Carried::Only(names(&["customers"])));
+        let chosen = choose(&Graph::new(&entries), &Carried::Only(part(&["customers"])));
         assert_eq!(ids(&entries, &chosen), [3, 8]);
         assert!(chosen.remarks.is_empty(), "{:?}", chosen.remarks);
     }
@@ -286,10 +371,18 @@ mod tests {
     #[test]
     fn an_excluded_table_takes_what_needs_it_along() {
         let entries = archive();
-        let chosen = choose(&Graph::new(&entries), &Carried::AllBut(names(&["customers"])));
+        let chosen = choose(&Graph::new(&entries), &Carried::AllBut(part(&["customers"])));
         assert_eq!(ids(&entries, &chosen), [1, 3, 4, 8]);
         assert!(chosen.remarks.iter().any(|remark| remark.starts_with("view public.recent")), "{chosen:?}");
         assert!(!chosen.remarks.iter().any(|remark| remark.contains("orders_day")), "{chosen:?}");
+    }
+
+    #[test]
+    fn an_excluded_table_that_is_at_the_target_is_left_alone_with_its_parts() {
+        let entries = archive();
+        let there = Part { there: names(&["customers"]), ..part(&["orders"]) };
+        let chosen = choose(&Graph::new(&entries), &Carried::AllBut(there));
+        assert_eq!(ids(&entries, &chosen), [1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14]);
     }
 
     #[test]

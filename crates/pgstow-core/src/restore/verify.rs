@@ -8,6 +8,7 @@ use super::counting::{Count, Counting};
 use super::finish::relations;
 use super::guards::has_rows;
 use super::hosted::{different_policies, is_item_of};
+use super::identity;
 use super::plan::{Steps, name_parts};
 use super::privileges::Reconciled;
 use super::reconcile::{Object, complete, object, objects};
@@ -201,7 +202,7 @@ impl Verification<'_> {
             }
             match (&self.steps.carried, item.kind) {
                 (Carried::Everything, _) => true,
-                (_, ObjectKind::Table | ObjectKind::Sequence) if self.is_chosen(item) => true,
+                _ if self.steps.made.contains(&identity::of_item(item)) => true,
                 _ => present.contains(&(item.kind, item.name.as_str())) && self.is_ours(item),
             }
         });
@@ -228,7 +229,9 @@ impl Verification<'_> {
 
     /// Whether an object that is there was made by this restore rather than found.
     fn is_ours(&self, item: &Item) -> bool {
-        !was_there(self.before, item) || self.is_chosen(item)
+        !was_there(self.before, item)
+            || self.is_chosen(item)
+            || self.steps.made.contains(&identity::of_item(item))
     }
 
     /// What of the target is compared: not what was there before and is none of the backup's.

@@ -1,6 +1,7 @@
 //! Restores of real backups into real servers: what comes back, what is refused, what is left
 //! when something fails.
 
+mod beside;
 mod clean;
 mod damage;
 mod empty;

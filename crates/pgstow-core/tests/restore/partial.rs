@@ -1,10 +1,11 @@
-//! Restores of backups that carry some tables only.
+//! Restores of some tables only: because the backup carries no more, or because no more was asked for.
 
+use pgstow_core::ErrorKind;
 use pgstow_core::repository::format::manifest::Selection;
 use pgstow_core::repository::format::receipt::Outcome;
-use pgstow_core::restore::RestoreOptions;
+use pgstow_core::restore::{RestoreOptions, RestoreSelection};
 
-use crate::ground::{Ground, told};
+use crate::ground::{Ground, assert_same_dump, told};
 
 const SHOP: &str = "CREATE TYPE mood AS ENUM ('a'); CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS \
      'BEGIN RETURN NEW; END'; CREATE ROLE reader; \
@@ -39,6 +40,33 @@ fn one_table_comes_back_with_its_needs_and_without_keys_to_others() {
     assert_eq!(ground.value("target", "INSERT INTO orders (m) VALUES ('a') RETURNING id"), "11");
     assert_eq!(ground.value("target", "SELECT has_table_privilege('reader', 'orders', 'SELECT')"), "t");
     assert_eq!(ground.value("target", "SELECT obj_description('orders'::regclass)"), "orders");
+}
+
+#[test]
+fn a_table_of_a_whole_backup_comes_back_as_one_of_a_backup_of_that_table() {
+    let ground = Ground::new(SHOP);
+    let whole = ground.back_up(Selection::default());
+    let one = ground.back_up(Selection { tables: tables(&["orders"]), ..Selection::default() });
+    let choose = |texts: &[&str]| RestoreOptions {
+        selection: RestoreSelection { tables: tables(texts), ..RestoreSelection::default() },
+        ..ground.options()
+    };
+    let error = ground.restore(&whole, &choose(&["orders", "public.costumers"])).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Usage, "{}", told(&error));
+    assert!(
+        told(&error).contains("public.costumers") && told(&error).contains("public.customers"),
+        "{error:?}"
+    );
+    assert_eq!(ground.value("target", "SELECT count(*) FROM pg_class WHERE relname = 'orders'"), "0");
+    let asked =
+        ground.restore(&whole, &choose(&["orders"])).unwrap_or_else(|error| panic!("{}", told(&error)));
+    assert!(asked.remarks[0].contains("table public.customers, which is neither chosen"), "{asked:#?}");
+    let chosen = ground.dump("target");
+    ground.execute("postgres", "DROP DATABASE target");
+    ground.execute("postgres", "CREATE DATABASE target");
+    let carried = ground.restore(&one, &ground.options()).unwrap_or_else(|error| panic!("{}", told(&error)));
+    assert_eq!((asked.outcome, &asked.lines), (carried.outcome, &carried.lines));
+    assert_same_dump(&chosen, &ground.dump("target"));
 }
 
 #[test]

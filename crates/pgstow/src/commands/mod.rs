@@ -5,6 +5,7 @@ mod backup;
 mod check;
 mod copy;
 mod demo;
+mod diff;
 mod init;
 mod key;
 mod list;
@@ -36,6 +37,8 @@ pub(crate) enum Command {
     List(list::Arguments),
     /// Show what a backup holds
     Show(show::Arguments),
+    /// Compare two backups, or a backup and a live database
+    Diff(diff::Arguments),
     /// Check that a backup is whole
     Verify(verify::Arguments),
     /// Delete the backups that retention does not keep, and what nobody needs any more
@@ -89,6 +92,7 @@ fn recorded_as(command: &Command) -> Option<&'static str> {
         | Command::Check(_)
         | Command::List(_)
         | Command::Show(_)
+        | Command::Diff(_)
         | Command::Verify(_)
         | Command::Restore(_)
         | Command::Prune(_)
@@ -105,6 +109,7 @@ fn perform(app: &App<'_>, command: Command) -> Result<Exit, Failure> {
         Command::Backup(arguments) => backup::run(app, arguments),
         Command::List(arguments) => list::run(app, &arguments),
         Command::Show(arguments) => show::run(app, &arguments),
+        Command::Diff(arguments) => diff::run(app, &arguments),
         Command::Verify(arguments) => verify::run(app, &arguments),
         Command::Prune(arguments) => prune::run(app, &arguments),
         Command::Pin(arguments) => pin::pin(app, &arguments),

@@ -10,7 +10,9 @@ mod survey;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::selection::{Carried, Chosen, Graph, TableName};
+use super::identity::Identity;
+use super::part::Part;
+use super::selection::{Chosen, Graph, TableName};
 use super::session::{Session, describe};
 use super::target::TargetState;
 use super::{entry, hosted};
@@ -24,8 +26,12 @@ pub(super) use survey::survey;
 pub(super) struct Cover {
     /// Schemas whose objects are replaced.
     pub(super) schemas: BTreeSet<String>,
-    /// Replace only these tables, and nothing else.
-    pub(super) tables: Option<BTreeSet<TableName>>,
+    /// Relations that are replaced besides.
+    pub(super) tables: BTreeSet<TableName>,
+    /// Tables that stay although their schema is replaced.
+    pub(super) spared: BTreeSet<TableName>,
+    /// What depends on something that is dropped and is made again.
+    pub(super) returning: BTreeSet<Identity>,
     /// Objects without a schema, as kind and name.
     pub(super) named: BTreeSet<(String, String)>,
     /// Statements for casts and transforms.
@@ -48,11 +54,25 @@ pub(super) struct Stays {
 }
 
 impl Cover {
+    /// Whether nothing is dropped.
+    pub(super) fn is_empty(&self) -> bool {
+        self.schemas.is_empty()
+            && self.tables.is_empty()
+            && self.named.is_empty()
+            && self.statements.is_empty()
+            && self.large_objects.is_empty()
+            && self.attached.is_empty()
+    }
+
+    /// Whether it replaces something of the schema.
+    pub(super) fn touches(&self, schema: &str) -> bool {
+        self.schemas.contains(schema) || self.tables.iter().any(|(other, _)| other == schema)
+    }
+
     /// What the chosen entries bring back.
     pub(super) fn new(
         graph: &Graph<'_>,
         chosen: &Chosen,
-        carried: &Carried,
         large_objects: BTreeSet<u32>,
         target: &TargetState,
     ) -> Self {
@@ -90,15 +110,20 @@ impl Cover {
                 _ => {}
             }
         }
-        match carried {
-            // What these need may serve others too: where it exists, it stays.
-            Carried::Only(tables) => {
-                Self { tables: Some(tables.clone()), named: BTreeSet::new(), statements: Vec::new(), ..cover }
-            }
-            Carried::Everything | Carried::AllBut(_) => {
-                cover.schemas.insert("public".to_owned());
-                cover
-            }
+        cover.schemas.insert("public".to_owned());
+        cover
+    }
+
+    /// The chosen relations and all that is in chosen schemas. What these need may serve others too:
+    /// where it exists, it stays.
+    pub(super) fn of_part(part: &Part, spared: &BTreeSet<TableName>, target: &TargetState) -> Self {
+        Self {
+            schemas: part.schemas.clone(),
+            tables: part.relations.clone(),
+            spared: spared.clone(),
+            returning: part.returning.clone(),
+            stays: hosted::stays(target),
+            ..Self::default()
         }
     }
 }
@@ -129,7 +154,16 @@ pub(super) struct Survey {
     /// Rows of the tables among them, as the planner's statistics estimate.
     pub(super) rows: u64,
     /// What depends on these and would not come back, each as `view other.report (depends on …)`.
-    pub(super) outside: Vec<String>,
+    pub(super) outside: Vec<Outside>,
+}
+
+/// Something that would be lost with what is dropped.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Outside {
+    /// For people.
+    pub(super) name: String,
+    /// Of kinds that can be brought back.
+    pub(super) identity: Option<Identity>,
 }
 
 impl Survey {
@@ -148,10 +182,11 @@ impl Survey {
         let Some(first) = self.outside.first() else { return Ok(()) };
         let count = self.outside.len();
         let others = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
-        let mut error = Error::refused(format!("clearing the target would take {first}{others} along"))
-            .why("it depends on what would be dropped, and the backup does not bring it back");
+        let name = &first.name;
+        let mut error = Error::refused(format!("clearing the target would take {name}{others} along"))
+            .why("it depends on what would be dropped, and the backup does not bring it back as it is");
         for outside in self.outside.iter().skip(1).take(9) {
-            error = error.hint(format!("also in the way: {outside}"));
+            error = error.hint(format!("also in the way: {}", outside.name));
         }
         Err(error.hint("drop it yourself and create it again after the restore"))
     }
@@ -203,7 +238,7 @@ fn not_dropped(session: &mut Session, name: &str, error: &crate::postgres::Query
 #[cfg(test)]
 mod tests {
     use super::super::entry::tests::sample;
-    use super::super::selection::choose;
+    use super::super::selection::{Carried, choose};
     use super::*;
 
     #[test]
@@ -218,33 +253,28 @@ mod tests {
         let entries = vec![sales, publication, cast];
         let graph = Graph::new(&entries);
         let carried = Carried::Everything;
-        let cover = Cover::new(
-            &graph,
-            &choose(&graph, &carried),
-            &carried,
-            BTreeSet::from([7]),
-            &TargetState::default(),
-        );
+        let cover =
+            Cover::new(&graph, &choose(&graph, &carried), BTreeSet::from([7]), &TargetState::default());
         assert_eq!(cover.schemas.iter().map(String::as_str).collect::<Vec<_>>(), ["public", "sales"]);
-        assert_eq!(cover.tables, None);
+        assert!(cover.tables.is_empty());
         assert!(cover.named.contains(&("PUBLICATION".into(), "p".into())));
         assert_eq!(cover.statements, ["DROP CAST IF EXISTS (public.a AS integer)"]);
     }
 
     #[test]
-    fn a_backup_of_one_table_replaces_that_table_only() {
-        let entries = vec![sample(1, "TABLE", "t", &[]), sample(2, "TABLE", "u", &[])];
-        let graph = Graph::new(&entries);
-        let carried = Carried::Only(BTreeSet::from([("public".to_owned(), "t".to_owned())]));
-        let cover =
-            Cover::new(&graph, &choose(&graph, &carried), &carried, BTreeSet::new(), &TargetState::default());
-        assert_eq!(cover.tables, Some(BTreeSet::from([("public".to_owned(), "t".to_owned())])));
+    fn a_part_covers_what_was_chosen_and_nothing_else() {
+        let relations = BTreeSet::from([("public".to_owned(), "t".to_owned())]);
+        let part = Part { relations: relations.clone(), ..Part::default() };
+        let cover = Cover::of_part(&part, &BTreeSet::new(), &TargetState::default());
+        assert_eq!(cover, Cover { tables: relations, ..Cover::default() });
+        assert!(cover.touches("public") && !cover.touches("sales"));
     }
 
     #[test]
     fn a_survey_that_reaches_outside_is_refused_by_name() {
+        let outside = |name: &str| Outside { name: name.into(), identity: None };
         let survey =
-            Survey { outside: vec!["view report.daily".into(), "view b".into()], ..Survey::default() };
+            Survey { outside: vec![outside("view report.daily"), outside("view b")], ..Survey::default() };
         let error = survey.check().unwrap_err();
         assert_eq!(error.kind(), crate::ErrorKind::Refused);
         assert!(error.message().contains("view report.daily and 1 more"), "{error}");

@@ -1,11 +1,14 @@
 //! Asks the target what a clearing would drop, and what depends on that from outside.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use super::{Cover, Doomed, Survey};
+use super::{Cover, Doomed, Outside, Survey};
 use crate::inventory::ObjectKind;
 use crate::postgres::identifier::quote_literal;
 use crate::postgres::{Connection, QueryError};
+use crate::restore::dependents::{identified, returns};
+use crate::restore::selection::TableName;
 use crate::restore::session::Session;
 
 /// Catalogs of objects that live in a schema, with the column that says in which.
@@ -73,7 +76,11 @@ pub(in crate::restore) fn survey(connection: &mut Connection, cover: &Cover) -> 
         });
     }
     for row in connection.query(&outside(cover, &seeds))?.iter() {
-        survey.outside.push(row.get(0)?);
+        let (kind, identity): (String, String) = (row.get(1)?, row.get(2)?);
+        let outside = Outside { name: row.get(0)?, identity: identified(&kind, &identity) };
+        if !returns(&outside, &cover.returning) {
+            survey.outside.push(outside);
+        }
     }
     Ok(survey)
 }
@@ -85,39 +92,37 @@ fn seeds(cover: &Cover) -> String {
         format!("ARRAY[{}]::pg_catalog.name[]", list.join(", "))
     };
     let relations = "c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')";
-    let mut listed = if let Some(tables) = &cover.tables {
+    let pairs = |tables: &BTreeSet<TableName>| {
         let mut list = String::from("(NULL::pg_catalog.name, NULL::pg_catalog.name)");
         for (schema, name) in tables {
             let _ = write!(list, ", ({}, {})", quote_literal(schema), quote_literal(name));
         }
-        format!(
-            "SELECT {}, c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-             WHERE {relations} AND (n.nspname, c.relname) IN ({list})",
-            class("pg_class")
-        )
-    } else {
-        let schemas = names(&mut cover.schemas.iter().map(String::as_str));
-        let covered = format!("(SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = ANY ({schemas}))");
-        let mut listed = format!(
-            "SELECT {}, c.oid FROM pg_catalog.pg_class c WHERE {relations} AND c.relnamespace IN {covered}",
-            class("pg_class")
-        );
-        for (catalog, namespace) in IN_SCHEMAS {
-            let own = match catalog {
-                "pg_type" => {
-                    " AND (o.typtype <> 'c' OR EXISTS (SELECT FROM pg_catalog.pg_class c \
-                     WHERE c.oid = o.typrelid AND c.relkind = 'c'))"
-                }
-                _ => "",
-            };
-            let _ = write!(
-                listed,
-                " UNION ALL SELECT {}, o.oid FROM pg_catalog.{catalog} o WHERE o.{namespace} IN {covered}{own}",
-                class(catalog)
-            );
-        }
-        listed
+        list
     };
+    let schemas = names(&mut cover.schemas.iter().map(String::as_str));
+    let covered = format!("(SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = ANY ({schemas}))");
+    let mut listed = format!(
+        "SELECT {}, c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE {relations} AND ((n.nspname, c.relname) IN ({}) \
+           OR c.relnamespace IN {covered} AND (n.nspname, c.relname) IN ({}) IS NOT TRUE)",
+        class("pg_class"),
+        pairs(&cover.tables),
+        pairs(&cover.spared),
+    );
+    for (catalog, namespace) in IN_SCHEMAS {
+        let own = match catalog {
+            "pg_type" => {
+                " AND (o.typtype <> 'c' OR EXISTS (SELECT FROM pg_catalog.pg_class c \
+                 WHERE c.oid = o.typrelid AND c.relkind = 'c'))"
+            }
+            _ => "",
+        };
+        let _ = write!(
+            listed,
+            " UNION ALL SELECT {}, o.oid FROM pg_catalog.{catalog} o WHERE o.{namespace} IN {covered}{own}",
+            class(catalog)
+        );
+    }
     for (kind, catalog, column) in NAMED {
         let mut wanted = cover.named.iter().filter(|(found, _)| found == kind).map(|(_, name)| name.as_str());
         let _ = write!(
@@ -210,15 +215,17 @@ fn outside(cover: &Cover, seeds: &str) -> String {
            WHERE (d.deptype = 'n' OR {foreign_partition}) AND d.classid NOT IN ({ignored}) \
            AND NOT EXISTS (SELECT FROM belongs k WHERE k.classid = d.classid AND k.objid = d.objid)), \
          carried AS (SELECT t.classid, t.objid, CASE t.classid {carriers} END AS relation FROM touched t) \
-         SELECT CASE WHEN t.classid = {rewrite} THEN pg_catalog.pg_describe_object({relations}, t.relation, 0) \
-           ELSE pg_catalog.pg_describe_object(t.classid, t.objid, 0) END \
-         FROM carried t WHERE (t.relation IS NULL OR NOT EXISTS \
+         SELECT pg_catalog.pg_describe_object(o.class, o.object, 0), i.type, i.identity \
+         FROM carried t CROSS JOIN LATERAL (SELECT CASE WHEN t.classid = {rewrite} THEN {relations} ELSE t.classid END AS class, \
+           CASE WHEN t.classid = {rewrite} THEN t.relation ELSE t.objid END AS object) o \
+         CROSS JOIN LATERAL pg_catalog.pg_identify_object(o.class, o.object, 0) i WHERE (t.relation IS NULL OR NOT EXISTS \
            (SELECT FROM belongs k WHERE k.classid = {relations} AND k.objid = t.relation)) \
            AND NOT (t.classid = {mapping} AND EXISTS (SELECT FROM pg_catalog.pg_user_mappings m WHERE m.umid = t.objid \
              AND pg_catalog.concat('USER MAPPING ', m.usename, ' SERVER ', m.srvname) \
                = ANY (ARRAY[{mappings}]::pg_catalog.text[]))) \
-         UNION SELECT pg_catalog.pg_describe_object({membership}, r.oid, 0) FROM pg_catalog.pg_publication_rel r \
-           JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid \
+         UNION SELECT pg_catalog.pg_describe_object({membership}, r.oid, 0), i.type, i.identity \
+           FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid \
+           CROSS JOIN LATERAL pg_catalog.pg_identify_object({membership}, r.oid, 0) i \
            JOIN belongs k ON k.classid = {membership} AND k.objid = r.oid \
            WHERE NOT p.pubname = ANY (ARRAY[{publications}]::pg_catalog.name[]) \
          ORDER BY 1",

@@ -15,7 +15,7 @@ use pgstow_core::{Error, ErrorKind, Result};
 
 use super::backup::parse_jobs;
 use crate::app::{App, Database};
-use crate::arguments::SectionArguments;
+use crate::arguments::{PartArguments, SectionArguments};
 use crate::exit::{Exit, Failure};
 use crate::ui::{progress, prompt};
 use guard::{Decision, Request};
@@ -50,6 +50,9 @@ pub(crate) struct Arguments {
 
     #[command(flatten)]
     sections: SectionArguments,
+
+    #[command(flatten)]
+    part: PartArguments,
 
     /// Foreign keys to rows of the platform (its users, say) that the backup does not carry: validate
     /// makes them, not-valid makes them unchecked, leave-out does not [default: refuse to begin]
@@ -124,6 +127,7 @@ pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure>
             .and_then(|environment| environment.lock_timeout)
             .unwrap_or(defaults.lock_timeout),
         sections: arguments.sections.sections(),
+        selection: arguments.part.selection(),
         activate_jobs: arguments.activate_jobs,
         dangling_keys: arguments.dangling_keys.map_or(DanglingKeys::Refuse, DanglingKeys::from),
         create_roles: arguments.create_roles,

@@ -13,6 +13,8 @@ use crate::ui::{Output, Text, Tone, format};
 
 /// Lines about equal tables that are printed; the receipt holds all.
 const EQUAL_SHOWN: usize = 20;
+/// Names of a part that a line lists; JSON has all.
+const NAMED: usize = 12;
 /// How the receipt begins the lines about tables' rows.
 const ROWS_OF: &str = "rows of ";
 
@@ -51,7 +53,7 @@ pub(super) fn plan(app: &App<'_>, plan: &RestorePlan, header: &Header, title: &s
 }
 
 fn steps(plan: &RestorePlan) -> Vec<(&'static str, String)> {
-    let mut fields = Vec::new();
+    let mut fields = part(plan);
     if !plan.drop.is_empty() || plan.drop_rows > 0 {
         let rows = format::count(plan.drop_rows, "row");
         fields.push(("would drop", format!("{}, about {rows}", format::counts(&plan.drop))));
@@ -73,6 +75,19 @@ fn steps(plan: &RestorePlan) -> Vec<(&'static str, String)> {
     fields.extend(plan.remarks.iter().map(|remark| ("remark", remark.clone())));
     fields.extend(plan.notes.iter().map(|note| ("note", note.clone())));
     fields.extend(plan.hints.iter().map(|hint| ("try", hint.clone())));
+    fields
+}
+
+/// What was chosen of the backup, and what comes and stays because of it.
+fn part(plan: &RestorePlan) -> Vec<(&'static str, String)> {
+    let mut fields = Vec::new();
+    for (word, names) in [("chosen", &plan.chosen), ("with it", &plan.along), ("stays", &plan.stays)] {
+        if !names.is_empty() {
+            let more = names.len().saturating_sub(NAMED);
+            let named = names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+            fields.push((word, if more > 0 { format!("{named} and {more} more") } else { named }));
+        }
+    }
     fields
 }
 
