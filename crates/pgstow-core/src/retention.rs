@@ -11,7 +11,7 @@ use jiff::fmt::friendly::{Designator, Spacing, SpanPrinter};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, Zoned};
 
-use crate::repository::format::header::Header;
+use crate::repository::format::header::{Header, SAFETY_LABEL, Safety};
 use crate::repository::format::id::{BackupId, EnvironmentName, Label};
 use crate::repository::format::manifest::Sections;
 
@@ -70,6 +70,8 @@ pub struct Candidate {
     pub complete: bool,
     /// It is pinned.
     pub pinned: bool,
+    /// It is a safety backup.
+    pub safety: Option<Safety>,
 }
 
 impl Candidate {
@@ -84,7 +86,13 @@ impl Candidate {
             limited: header.limited,
             complete: header.not_carried == 0,
             pinned,
+            safety: header.safety.clone(),
         }
+    }
+
+    /// Whether it is judged as a good one. What a safety backup could not carry was told when it was taken.
+    fn is_good(&self) -> bool {
+        self.complete || self.safety.is_some()
     }
 
     fn is_whole(&self) -> bool {
@@ -117,7 +125,12 @@ struct Group<'c> {
     /// Definitions, rows or both.
     sections: u8,
     limited: bool,
+    safety: bool,
 }
+
+/// What is kept of safety backups where the environment has rules, and none for their label.
+const SAFETY_RULES: Rules =
+    Rules { keep_last: 5, within: None, hourly: 0, daily: 7, weekly: 0, monthly: 0, yearly: 0 };
 
 /// Judges all backups; the verdicts are in the order of `candidates`.
 pub fn judge(
@@ -149,9 +162,13 @@ pub fn judge(
     for place in newest_good_whole(candidates) {
         note(place, true, "newest good backup".to_owned());
     }
+    for place in undo_needs(candidates) {
+        note(place, true, "undo puts it back".to_owned());
+    }
     for (group, places) in &groups {
         let of_environment = rules.get(group.environment);
         let (rules, prefix) = match group.label {
+            None if group.safety => (of_environment.map(|_| &SAFETY_RULES), format!("{SAFETY_LABEL}: ")),
             Some(label) => {
                 let rules = of_environment.and_then(|rules| rules.labels.get(label));
                 (rules, format!("label {label}: "))
@@ -173,7 +190,7 @@ pub fn judge(
     for (verdict, candidate) in verdicts.iter_mut().zip(candidates) {
         if !verdict.keep {
             let why =
-                if candidate.complete { "no rule keeps it" } else { "incomplete, and a newer one is good" };
+                if candidate.is_good() { "no rule keeps it" } else { "incomplete, and a newer one is good" };
             verdict.reasons.push(why.to_owned());
         }
     }
@@ -192,14 +209,37 @@ fn group<'c>(candidate: &'c Candidate, rules: &'c BTreeMap<EnvironmentName, Envi
             Sections::DataOnly => 2,
         },
         limited: candidate.limited,
+        safety: candidate.safety.is_some(),
     }
+}
+
+/// The newest safety backup of each database, and the one that was to be put back when it was taken:
+/// an undo that failed is done again with that.
+fn undo_needs(candidates: &[Candidate]) -> Vec<usize> {
+    let mut newest: BTreeMap<(&EnvironmentName, &str), usize> = BTreeMap::new();
+    for (place, candidate) in candidates.iter().enumerate() {
+        let Some(safety) = &candidate.safety else { continue };
+        let key = (&candidate.environment, safety.target.as_str());
+        let known = newest.get(&key).and_then(|place| candidates.get(*place));
+        if known.is_none_or(|known| known.age() < candidate.age()) {
+            newest.insert(key, place);
+        }
+    }
+    let before = |place: &usize| {
+        let safety = candidates.get(*place)?.safety.as_ref()?;
+        candidates.iter().position(|other| other.safety.is_some() && other.id.as_str() == safety.before)
+    };
+    let mut needed: Vec<usize> = newest.into_values().collect();
+    let earlier: Vec<usize> = needed.iter().filter_map(before).collect();
+    needed.extend(earlier);
+    needed
 }
 
 /// The newest good whole backup of each environment.
 fn newest_good_whole(candidates: &[Candidate]) -> Vec<usize> {
     let mut newest: BTreeMap<&EnvironmentName, usize> = BTreeMap::new();
     for (place, candidate) in candidates.iter().enumerate() {
-        if !candidate.complete || !candidate.is_whole() {
+        if !candidate.complete || !candidate.is_whole() || candidate.safety.is_some() {
             continue;
         }
         let known = newest.get(&candidate.environment).and_then(|place| candidates.get(*place));
@@ -216,7 +256,7 @@ fn kept(candidates: &[Candidate], places: &[usize], rules: &Rules, zone: &TimeZo
         places.iter().filter_map(|place| Some((*place, candidates.get(*place)?))).collect();
     group.sort_by(|(_, one), (_, other)| other.age().cmp(&one.age()));
     let (good, incomplete): (Vec<_>, Vec<_>) =
-        group.into_iter().partition(|(_, candidate)| candidate.complete);
+        group.into_iter().partition(|(_, candidate)| candidate.is_good());
     let newest_good = good.first().map(|(_, candidate)| *candidate);
     let mut kept = Vec::new();
     for (place, candidate) in incomplete {

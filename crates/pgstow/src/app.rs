@@ -292,6 +292,12 @@ impl Database<'_> {
         }
     }
 
+    /// `host:port/database` of every host that it may be reached at.
+    pub(crate) fn places(&self) -> Vec<String> {
+        let hosts = self.connection.hosts.iter();
+        hosts.map(|host| format!("{host}/{}", self.connection.database)).collect()
+    }
+
     /// `host:port/database`, without secrets.
     pub(crate) fn endpoint(&self) -> String {
         let hosts: Vec<String> = self.connection.hosts.iter().map(ToString::to_string).collect();

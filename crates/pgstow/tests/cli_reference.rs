@@ -8,9 +8,9 @@ use std::path::Path;
 
 use cli_support::Folder;
 
-const COMMANDS: [&str; 14] = [
-    "init", "check", "backup", "list", "show", "verify", "prune", "pin", "unpin", "restore", "key", "copy",
-    "audit", "demo",
+const COMMANDS: [&str; 15] = [
+    "init", "check", "backup", "list", "show", "verify", "prune", "pin", "unpin", "restore", "undo", "key",
+    "copy", "audit", "demo",
 ];
 const KEY_COMMANDS: [&str; 2] = ["new", "show"];
 

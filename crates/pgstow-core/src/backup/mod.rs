@@ -31,7 +31,7 @@ use crate::monitor::Monitor;
 use crate::platform::{AuthUsers, Hosting};
 use crate::postgres::ConnectionSettings;
 use crate::repository::Repository;
-use crate::repository::format::header::Header;
+use crate::repository::format::header::{Header, Safety};
 use crate::repository::format::id::{EnvironmentName, Label};
 use crate::repository::format::manifest::{NotCarried, Selection};
 
@@ -48,6 +48,8 @@ pub struct BackupOptions {
     pub label: Option<Label>,
     /// Free text.
     pub note: Option<String>,
+    /// Makes it a safety backup.
+    pub safety: Option<Safety>,
     /// Which part.
     pub selection: Selection,
     /// Parallel readers, 1 to 64.
@@ -79,6 +81,7 @@ impl BackupOptions {
             connection,
             label: None,
             note: None,
+            safety: None,
             selection: Selection::default(),
             jobs: 1,
             pg_dump: None,

@@ -362,6 +362,7 @@ impl Attempt<'_> {
             environment: self.options.environment.clone(),
             label: self.options.label.clone(),
             note: self.options.note.clone(),
+            safety: self.options.safety.clone(),
             written_by: format!("pgstow {}", env!("CARGO_PKG_VERSION")),
             started_at: self.started_at,
             snapshot_at: manifest.snapshot.taken_at,

@@ -49,10 +49,8 @@ impl Narrowing {
             root: roots.get(name).cloned(),
         };
         parsed.require_matches(&known.keys().map(candidate).collect::<Vec<_>>())?;
-        let (chosen, identities) = known
-            .into_iter()
-            .filter(|(name, _)| parsed.choose(&candidate(name)) != Choice::Leave)
-            .unzip();
+        let (chosen, identities) =
+            known.into_iter().filter(|(name, _)| parsed.choose(&candidate(name)) != Choice::Leave).unzip();
         Ok(Self { chosen: Some(chosen), identities, roots })
     }
 

@@ -1,6 +1,6 @@
 //! Which backup a selector means. Pure: looks at a listing only.
 
-use super::format::header::Header;
+use super::format::header::{Header, SAFETY_LABEL};
 use super::format::id::BackupId;
 use super::listing::Listing;
 use crate::error::{Error, ErrorKind, Result};
@@ -27,14 +27,25 @@ pub(super) enum Selected {
 /// Not found (with near names), ambiguous prefix (usage, with the candidates).
 pub(super) fn resolve(listing: &Listing, selector: &str) -> Result<Selected> {
     if selector == "latest" {
-        return newest(listing, selector, |_| true);
+        return newest(listing, selector, |id| !is_safety(listing, id));
     }
     match selector.split_once('@') {
-        Some((environment, "latest")) => newest(listing, selector, |id| id.environment() == environment),
+        Some((environment, "latest")) => {
+            newest(listing, selector, |id| id.environment() == environment && !is_safety(listing, id))
+        }
         Some((environment, label)) => {
             newest(listing, selector, |id| id.environment() == environment && id.label() == Some(label))
         }
         None => by_id(listing, selector),
+    }
+}
+
+/// Whether a backup is a safety backup: those are chosen by id, by label or by an undo only. Where the
+/// header is damaged the label tells, which no other backup has.
+fn is_safety(listing: &Listing, id: &BackupId) -> bool {
+    match listing.backups.iter().find(|header| header.id == *id) {
+        Some(header) => header.safety.is_some(),
+        None => id.label() == Some(SAFETY_LABEL),
     }
 }
 

@@ -2,10 +2,14 @@
 //!
 //! Into an empty target on several sessions; into one that is not empty in one transaction, so
 //! that a failure, or a verification that finds a difference nobody foresaw, leaves it as it was.
-//! Rows go into existing tables in one transaction too.
+//! Rows go into existing tables in one transaction too. On several sessions into a target that is not
+//! empty only when asked to, or when there is too much for one transaction and a safety backup to go
+//! back to: that is put back when the restore fails.
 
 pub mod plan;
 
+mod after;
+mod apply;
 mod clear;
 mod contents;
 mod counting;
@@ -14,6 +18,7 @@ mod definitions;
 mod dependents;
 mod entry;
 mod finish;
+mod grants;
 mod guards;
 mod hosted;
 mod identity;
@@ -39,6 +44,7 @@ mod standing;
 mod target;
 mod tasks;
 mod tuning;
+mod undo;
 mod vault;
 mod verify;
 
@@ -55,10 +61,12 @@ use crate::repository::Repository;
 use crate::repository::format::header::Header;
 use crate::repository::format::manifest::Manifest;
 use crate::repository::format::receipt::Receipt;
+pub use after::{Aftermath, Migrations, TableSize};
 pub(crate) use hosted::keep_users;
 pub use part::RestoreSelection;
 pub use plan::RestorePlan;
 pub use roles::MissingRole;
+pub use undo::{Protection, WayBack, way_back};
 
 /// What to restore and how.
 #[derive(Debug, Clone)]
@@ -69,6 +77,15 @@ pub struct RestoreOptions {
     pub clean: bool,
     /// Parallel sessions into an empty target, 1 to 64.
     pub jobs: usize,
+    /// Use them into a target that is not empty too: a failure leaves that incomplete.
+    pub in_parallel: bool,
+    /// A safety backup is taken between plan and restore ([`Prepared::protect`]).
+    pub safety_backup: bool,
+    /// What the target holds and the backup does not goes too, in whatever schema: afterwards the target
+    /// is what the backup is.
+    pub exactly: bool,
+    /// Roles of the target that get what an application needs, beyond the backup's privileges.
+    pub grant_to: Vec<String>,
     /// Compare contents too.
     pub checksums: bool,
     /// How long to wait for a lock on an object that is to be dropped.
@@ -95,6 +112,10 @@ impl RestoreOptions {
             connection,
             clean: false,
             jobs: 1,
+            in_parallel: false,
+            safety_backup: false,
+            exactly: false,
+            grant_to: Vec::new(),
             checksums: false,
             lock_timeout: Duration::from_secs(30),
             sections: crate::repository::format::manifest::Sections::All,
@@ -128,12 +149,16 @@ pub enum DanglingKeys {
 pub struct RestoreReport {
     /// The receipt, as stored.
     pub receipt: Receipt,
-    /// Where the receipt is within the repository.
-    pub receipt_path: String,
+    /// Where the receipt is within the repository; `None` if it could not be stored.
+    pub receipt_path: Option<String>,
+    /// Why the receipt could not be stored.
+    pub receipt_missing: Option<String>,
     /// How long loading took, verification excepted.
     pub seconds: f64,
     /// What to know, although nothing differs for it.
     pub notes: Vec<String>,
+    /// What to look at now.
+    pub aftermath: Aftermath,
 }
 
 /// Which parts of a backup are restored.
@@ -148,6 +173,7 @@ struct Parts {
 pub struct Prepared<'r> {
     planned: Planned<'r>,
     session: session::Session,
+    protection: Option<Protection>,
 }
 
 /// The backup, the target as it was found, and what to do.
@@ -162,6 +188,9 @@ struct Planned<'r> {
     checksums: bool,
     activate_jobs: bool,
     lock_timeout: Duration,
+    connection: ConnectionSettings,
+    /// Roles that get more than the backup gives them, all of which exist.
+    grant_to: Vec<String>,
     plan: RestorePlan,
     steps: plan::Steps,
 }
@@ -186,11 +215,18 @@ impl Prepared<'_> {
         &self.planned.plan
     }
 
+    /// Takes note of the safety backup that was taken of the target since. It is put back if the restore
+    /// fails and leaves the target incomplete.
+    pub fn protect(&mut self, protection: Protection) {
+        self.protection = Some(protection);
+    }
+
     /// Does it, verifies, stores the receipt.
     ///
     /// # Errors
-    /// An atomic restore leaves the target as it was; one into an empty target says what stays.
+    /// An atomic restore leaves the target as it was, and so does one whose safety backup was put back;
+    /// any other says what stays.
     pub fn apply(self, monitor: &dyn Monitor, interrupt: &Interrupt) -> Result<RestoreReport> {
-        run::apply(&self.planned, self.session, monitor, interrupt)
+        apply::apply(&self.planned, self.session, self.protection.as_ref(), monitor, interrupt)
     }
 }

@@ -30,6 +30,12 @@ pub struct RestorePlan {
     pub target_server: String,
     /// Everything happens in one transaction.
     pub atomic: bool,
+    /// Something that is there would be dropped, emptied or replaced.
+    pub destructive: bool,
+    /// A safety backup of the target comes first.
+    pub safety_backup: bool,
+    /// Why it is not one transaction although the target is not empty.
+    pub not_atomic_because: Option<String>,
     /// Sessions that work at once.
     pub sessions: usize,
     /// Objects that would be dropped, by kind.
@@ -69,6 +75,10 @@ pub struct RestorePlan {
     pub missing_roles: Vec<MissingRole>,
     /// What to know, although nothing differs for it.
     pub notes: Vec<String>,
+    /// Roles that get what an application needs, beyond the backup's privileges.
+    pub grant_to: Vec<String>,
+    /// Objects whose privileges are made equal to the backup's, beside the owners' by role of the target.
+    pub privileges: BTreeMap<String, usize>,
     /// What would make the result more like the backup.
     pub hints: Vec<String>,
 }
@@ -119,7 +129,16 @@ pub(super) struct Input<'a> {
     pub(super) carried: Carried,
     pub(super) tables: Vec<TableName>,
     pub(super) roles: Roles,
+    /// Several sessions were asked for, whatever the target holds.
+    pub(super) in_parallel: bool,
+    /// A safety backup comes first where something could be lost.
+    pub(super) safety_backup: bool,
 }
+
+/// More rows than this are not loaded in one transaction, where a safety backup stands behind it. It would
+/// hold its locks for the better part of an hour, keep vacuum from its work on the whole server for as long,
+/// and need room for the old data and the new.
+const ATOMIC_LIMIT_BYTES: u64 = 64 << 30;
 
 /// Decides everything.
 pub(super) fn make(input: Input<'_>) -> (RestorePlan, Steps) {
@@ -132,7 +151,6 @@ pub(super) fn make(input: Input<'_>) -> (RestorePlan, Steps) {
         remarks.extend(extension_remarks(catalog, target));
         remarks.extend(storage_remarks(&chosen_entries, target));
     }
-    let atomic = input.cover.is_some() || !parts.definitions;
     let phases = if parts.definitions { phases(graph, chosen) } else { Phases::default() };
     let loaded: Vec<_> = if parts.rows {
         manifest.tables.iter().filter(|table| has_rows(table)).collect()
@@ -145,6 +163,9 @@ pub(super) fn make(input: Input<'_>) -> (RestorePlan, Steps) {
         }
         _ => (Vec::new(), Vec::new()),
     };
+    let load_bytes: u64 = loaded.iter().map(|table| table.bytes).sum();
+    let not_atomic_because = why_not_atomic(&input, load_bytes);
+    let atomic = (input.cover.is_some() || !parts.definitions) && not_atomic_because.is_none();
     let mut plan = RestorePlan {
         chosen: chosen_names,
         along,
@@ -158,7 +179,8 @@ pub(super) fn make(input: Input<'_>) -> (RestorePlan, Steps) {
         create: if parts.definitions { created(&input, &chosen_entries) } else { BTreeMap::new() },
         load_tables: loaded.len(),
         load_rows: loaded.iter().map(|table| table.rows).sum(),
-        load_bytes: loaded.iter().map(|table| table.bytes).sum(),
+        load_bytes,
+        not_atomic_because,
         steps: steps_in_words(&input, &phases, loaded.len(), atomic),
         remarks,
         ..RestorePlan::default()
@@ -185,6 +207,19 @@ pub(super) fn make(input: Input<'_>) -> (RestorePlan, Steps) {
 fn made(graph: &Graph<'_>, phases: &Phases) -> BTreeSet<Identity> {
     let all = phases.before.iter().chain(&phases.after).chain(&phases.late);
     all.filter_map(|&index| identity::of_entry(graph, index)).collect()
+}
+
+/// Why a target that is not empty is restored into on several sessions all the same.
+fn why_not_atomic(input: &Input<'_>, load_bytes: u64) -> Option<String> {
+    if input.cover.is_none() || !input.parts.definitions || input.sessions < 2 {
+        return None;
+    }
+    if input.in_parallel {
+        return Some(format!("{} sessions were asked for", input.sessions));
+    }
+    let limit = ATOMIC_LIMIT_BYTES >> 30;
+    (input.safety_backup && load_bytes > ATOMIC_LIMIT_BYTES)
+        .then(|| format!("there are more than {limit} GiB to load"))
 }
 
 /// When each chosen entry is replayed. What has no section of its own (comments, labels) follows

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::clear::{self, Cover, Survey};
 use super::dependents::bring_back;
 use super::hosted::DashboardMade;
+use super::owners::Owners;
 use super::part::{self, Part};
 use super::plan::{self, Input};
 use super::selection::{self, Carried, Chosen, Graph, TableName};
@@ -103,7 +104,7 @@ pub(super) fn prepare<'r>(
         let sources = (&catalog.inventory, &target);
         stays = standing::settle(&graph, &mut chosen, part, &doomed, sources, same_major)?;
     }
-    let (cover, tables, empty_tables) = if parts.definitions {
+    let (mut cover, tables, empty_tables) = if parts.definitions {
         (
             check_definitions(&graph, &chosen, &carried, &manifest, &target, options, &spared)?,
             Vec::new(),
@@ -112,14 +113,19 @@ pub(super) fn prepare<'r>(
     } else {
         check_rows(&mut session.connection, &manifest, &target, options.clean)?
     };
-    let survey = match &cover {
+    let survey = match &mut cover {
         Some(cover) => {
-            let survey = clear::survey(&mut session.connection, cover).map_err(Error::from)?;
-            survey.check()?;
-            survey
+            if options.exactly {
+                cover.widen(&target, &catalog);
+            }
+            look(&mut session, cover, &catalog)?
         }
         None => Survey::default(),
     };
+    let staying = survey.staying.iter().map(|staying| clear::remark(staying, &target.login));
+    chosen.remarks.extend(staying);
+    let (grant_to, missing) = grant_to(&options.grant_to, &target);
+    chosen.remarks.extend(missing);
     let (mut plan, steps) = plan::make(Input {
         manifest: &manifest,
         catalog: &catalog,
@@ -133,6 +139,8 @@ pub(super) fn prepare<'r>(
         carried,
         tables,
         roles,
+        in_parallel: options.in_parallel,
+        safety_backup: options.safety_backup,
     });
     plan.load_tables += managed.tables.len();
     plan.load_rows += managed.tables.iter().map(|table| table.rows).sum::<u64>();
@@ -142,6 +150,12 @@ pub(super) fn prepare<'r>(
     plan.drop = survey.counts();
     plan.drop_rows = survey.rows;
     plan.dropped = survey.doomed.into_iter().map(|doomed| doomed.name).collect();
+    plan.destructive = !plan.dropped.is_empty() || steps.empty_tables;
+    plan.safety_backup = plan.destructive && options.safety_backup;
+    if parts.definitions {
+        plan.grant_to.clone_from(&grant_to);
+        plan.privileges = privileges_by_role(&catalog, &steps.owners);
+    }
     let planned = Planned {
         repository,
         manifest,
@@ -152,10 +166,43 @@ pub(super) fn prepare<'r>(
         checksums: options.checksums,
         activate_jobs: options.activate_jobs,
         lock_timeout: options.lock_timeout,
+        connection: options.connection.clone(),
+        grant_to,
         plan,
         steps,
     };
-    Ok(Prepared { planned, session })
+    Ok(Prepared { planned, session, protection: None })
+}
+
+/// What a clearing would do; refused when it may not be done.
+fn look(session: &mut Session, cover: &mut Cover, catalog: &Catalog) -> Result<Survey> {
+    let survey = clear::survey(&mut session.connection, cover).map_err(Error::from)?;
+    clear::check_in_the_way(&survey.staying, catalog, &session.login)?;
+    survey.check()?;
+    cover.staying_in = survey.staying.iter().filter_map(|staying| staying.schema.clone()).collect();
+    Ok(survey)
+}
+
+/// The roles of `grant_to` that are there, and remarks on the others.
+fn grant_to(wanted: &[String], target: &TargetState) -> (Vec<String>, Vec<String>) {
+    let (there, missing): (Vec<String>, Vec<String>) =
+        wanted.iter().cloned().partition(|role| target.roles.contains_key(role));
+    let remark = |role: &String| format!("role {role} of grant_to is not there and gets nothing");
+    (there, missing.iter().map(remark).collect())
+}
+
+/// How many privileges of the backup each role of the target will hold; owners' own are not counted.
+fn privileges_by_role(catalog: &Catalog, owners: &Owners) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    let privileges = catalog.inventory.privileges.iter();
+    for held in privileges.filter(|held| held.target != "DATABASE") {
+        match &held.grantee {
+            Some(role) if *role == held.owner => {}
+            Some(role) => *counts.entry(owners.renamed(role).to_owned()).or_default() += 1,
+            None => *counts.entry("PUBLIC".to_owned()).or_default() += 1,
+        }
+    }
+    counts
 }
 
 /// Settings of a whole database belong to the place; only a platform's project gets them.
@@ -285,7 +332,7 @@ fn check_definitions(
         .filter_map(|entry| entry.schema.as_deref())
         .collect();
     guards::check_rights(&new_schemas, &used.into_iter().collect::<Vec<_>>(), target)?;
-    if is_empty {
+    if is_empty && !options.exactly {
         return Ok(None);
     }
     if let Some(part) = part {

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::grants;
 use super::journal::Journal;
 use super::owners::Owners;
+use super::plan::name_parts;
 use super::reconcile::{
     Change, Expected, Object, Terms, changes, complete, expect, left_out, object, object_of, objects,
 };
@@ -11,6 +13,7 @@ use super::session::{Session, describe};
 use super::target::TargetState;
 use crate::error::{Error, Result};
 use crate::inventory::{Inventory, Privilege};
+use crate::platform::Keeper;
 
 /// How often privileges are compared and changed: revoking with CASCADE may take a wanted one
 /// along, which the next round grants again.
@@ -25,6 +28,8 @@ pub(super) struct Reconciliation<'a> {
     /// Objects that the backup creates; others belong to extensions or the system.
     pub(super) own: BTreeSet<Object>,
     pub(super) owners: &'a Owners,
+    /// Roles that get more than the backup gives them.
+    pub(super) grant_to: &'a [String],
     /// The target as it was found.
     pub(super) target: &'a TargetState,
     pub(super) source_version: u32,
@@ -44,6 +49,15 @@ impl Reconciliation<'_> {
     fn held(&self, session: &mut Session, objects: &Inventory) -> Result<Vec<Privilege>> {
         let privileges = self.target.privileges_now(&mut session.connection).map_err(Error::from)?;
         Ok(complete(&objects.items, privileges))
+    }
+
+    /// What the roles of `grant_to` get rights on: the user's objects, no member of an extension.
+    fn granted_on(&self) -> BTreeSet<Object> {
+        let is_users = |(target, name): &&Object| {
+            let schema = name_parts(name).into_iter().next().unwrap_or_default();
+            *target != "LARGE OBJECT" && self.target.hosting.keeper(&schema) == Keeper::User
+        };
+        self.covered.intersection(&self.own).filter(is_users).cloned().collect()
     }
 
     fn terms<'t>(&'t self, owned: &'t BTreeMap<Object, String>) -> Terms<'t> {
@@ -73,6 +87,7 @@ impl Reconciliation<'_> {
         let terms = self.terms(&owned);
         let more = left_out(&self.inventory.items, &self.inventory.privileges);
         reconciled.expected = expect(self.inventory.privileges.iter().chain(&more), &terms);
+        reconciled.expected.add(grants::privileges(self.grant_to, &self.granted_on(), &owned));
         // An object that should have been created and was not is told elsewhere.
         let wanted: BTreeSet<Object> = self
             .covered

@@ -80,18 +80,24 @@ pub(super) fn expect<'p>(privileges: impl IntoIterator<Item = &'p Privilege>, te
         }
         expected.privileges.push(mapped);
     }
-    // The order ends with whether it may be granted on: of two that are else equal the later one
-    // may, if any.
-    expected.privileges.sort();
-    expected.privileges.dedup_by(|later, earlier| {
-        let same = key(later) == key(earlier) && later.owner == earlier.owner;
-        earlier.grantable |= same && later.grantable;
-        same
-    });
+    expected.add(Vec::new());
     expected
 }
 
 impl Expected {
+    /// Adds privileges; of those that are there already nothing changes.
+    pub(super) fn add(&mut self, privileges: Vec<Privilege>) {
+        self.privileges.extend(privileges);
+        // The order ends with whether it may be granted on: of two that are else equal the later one
+        // may, if any.
+        self.privileges.sort();
+        self.privileges.dedup_by(|later, earlier| {
+            let same = key(later) == key(earlier) && later.owner == earlier.owner;
+            earlier.grantable |= same && later.grantable;
+            same
+        });
+    }
+
     /// One sentence for each role that is not there, and for each that cannot grant.
     pub(super) fn remarks(&self) -> Vec<String> {
         let count =

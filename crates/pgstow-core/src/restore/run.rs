@@ -1,76 +1,61 @@
 //! Carries a planned restore out, step by step.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod chosen;
+
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use super::after::{self, Aftermath};
 use super::data::Load;
 use super::definitions::Replay;
 use super::entry::Surroundings;
 use super::journal::Journal;
 use super::parallel::Parallel;
-use super::part::{Part, is_relation};
+use super::part::Part;
 use super::plan::Steps;
 use super::privileges::{Reconciled, Reconciliation};
-use super::reconcile::{Object, object, object_of, objects};
+use super::reconcile::{Object, objects};
 use super::selection::{Carried, Graph, TableName};
 use super::session::{Session, describe};
-use super::tasks::{self, Rows, Size, Work};
+use super::tasks::{self, Rows, Work};
 use super::verify::{Verification, Verified};
-use super::{
-    Planned, RestoreReport, clear, finish, hosted, identity, large_objects, managed, platform, report, vault,
-};
+use super::{Planned, clear, finish, hosted, large_objects, managed, platform, vault};
 use crate::error::{Error, ErrorKind, Result};
 use crate::interrupt::Interrupt;
 use crate::inventory::ObjectKind;
 use crate::monitor::{Event, Monitor};
 use crate::postgres::identifier::{quote_identifier, quote_qualified};
-use crate::repository::format::manifest::{Sequence, Table};
+use crate::repository::format::manifest::Sequence;
 
 /// Statements on tables up to this size are sent together.
 const LIGHT_BYTES: u64 = 8 << 20;
 
-/// # Errors
-/// As [`super::Prepared::apply`].
-pub(super) fn apply(
-    planned: &Planned<'_>,
-    session: Session,
-    monitor: &dyn Monitor,
-    interrupt: &Interrupt,
-) -> Result<RestoreReport> {
-    let started_at = jiff::Timestamp::now();
-    let journal = Journal::default();
-    let (target, server) = (&planned.target.target, planned.target.server());
-    monitor.event(Event::Connected { endpoint: target, server: &server });
-    monitor.event(Event::Planned { tables: planned.plan.load_tables, bytes: planned.plan.load_bytes });
-    let run = Run {
-        planned,
-        steps: &planned.steps,
-        graph: Graph::new(&planned.entries),
-        journal: &journal,
-        monitor,
-        interrupt,
-        begun: Instant::now(),
-    };
-    let result =
-        if planned.steps.atomic { run.in_one_transaction(session) } else { run.in_parallel(session) };
-    match result {
-        Ok((verified, seconds)) => {
-            let receipt = report::receipt(planned, &journal, verified, started_at);
-            let receipt_path = planned.repository.store_receipt(&receipt)?;
-            let notes = planned.plan.notes.iter().cloned().chain(journal.said()).collect();
-            Ok(RestoreReport { receipt, receipt_path, seconds, notes })
-        }
-        Err(error) => {
-            // The failure counts; a receipt that cannot be stored must not hide it.
-            let receipt = report::failure(planned, &journal, &error, started_at);
-            let _ = planned.repository.store_receipt(&receipt);
-            Err(error)
-        }
-    }
+/// How a restore that failed leaves the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    /// Nothing was changed, or all of it taken back.
+    AsItWas,
+    /// What was done until then stays.
+    Incomplete,
+    /// The connection was lost while the one transaction was being committed.
+    Unknown,
 }
 
-struct Run<'a> {
+/// A restore that failed.
+pub(super) struct Broken {
+    pub(super) error: Error,
+    pub(super) left: Left,
+}
+
+/// A restore that came to its end.
+pub(super) struct Done {
+    pub(super) verified: Verified,
+    pub(super) seconds: f64,
+    pub(super) aftermath: Aftermath,
+}
+
+pub(super) struct Run<'a> {
     planned: &'a Planned<'a>,
     steps: &'a Steps,
     graph: Graph<'a>,
@@ -81,31 +66,61 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
+    pub(super) fn new(
+        planned: &'a Planned<'a>,
+        journal: &'a Journal,
+        monitor: &'a dyn Monitor,
+        interrupt: &'a Interrupt,
+    ) -> Self {
+        Self {
+            planned,
+            steps: &planned.steps,
+            graph: Graph::new(&planned.entries),
+            journal,
+            monitor,
+            interrupt,
+            begun: Instant::now(),
+        }
+    }
+
+    /// # Errors
+    /// With the state in which the target is then.
+    pub(super) fn carry_out(&self, session: Session) -> Result<Done, Broken> {
+        if self.steps.atomic { self.in_one_transaction(session) } else { self.in_parallel(session) }
+    }
+
     fn phase(&self, name: &str) -> Result<()> {
         self.monitor.event(Event::Phase { name });
         self.interrupt.check()
     }
 
     /// Everything in one transaction; whatever goes wrong takes all of it back.
-    fn in_one_transaction(&self, session: Session) -> Result<(Verified, f64)> {
+    fn in_one_transaction(&self, session: Session) -> Result<Done, Broken> {
         let mut sessions = vec![session];
-        let result = self.atomically(&mut sessions);
-        match result {
+        let mut left = Left::AsItWas;
+        match self.atomically(&mut sessions, &mut left) {
             Ok((verified, seconds)) => {
                 self.tell_of_new_schema(&mut sessions);
                 if self.steps.parts.rows {
                     self.analyze_restored(&mut sessions);
                 }
-                Ok((verified, seconds))
+                Ok(Done { verified, seconds, aftermath: self.aftermath(&mut sessions) })
             }
             Err(error) => {
                 if let Some(session) = sessions.first_mut() {
                     // A session that is lost has rolled back by itself.
                     let _ = session.connection.execute("ROLLBACK");
                 }
-                Err(error.hint("the target is as it was: the transaction was rolled back"))
+                Err(Broken { error, left })
             }
         }
+    }
+
+    /// The restore is committed by now: what cannot be found out is not told.
+    fn aftermath(&self, sessions: &mut [Session]) -> Aftermath {
+        self.lead(sessions)
+            .map(|session| after::look(session, self.planned, self.journal))
+            .unwrap_or_default()
     }
 
     /// The restore is committed by now.
@@ -126,55 +141,62 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn atomically(&self, sessions: &mut [Session]) -> Result<(Verified, f64)> {
-        self.lead(sessions)?.connection.execute("BEGIN").map_err(Error::from)?;
-        self.lead(sessions)?.atomic = true;
-        if self.planned.target.may_replicate {
-            // Silences triggers on rows, and event triggers of the target that would change what
-            // is created.
-            let silence = "SET LOCAL session_replication_role = replica";
-            self.lead(sessions)?.unit(silence).map_err(Error::from)?;
-        }
-        if let Some(cover) = &self.steps.cover {
-            self.phase("clear")?;
-            let session = self.lead(sessions)?;
-            let survey = clear::survey(&mut session.connection, cover).map_err(Error::from)?;
-            survey.check()?;
-            clear::drop_all(session, cover, &survey, self.planned.lock_timeout)?;
-        }
+    fn atomically(&self, sessions: &mut [Session], left: &mut Left) -> Result<(Verified, f64)> {
+        self.begin(self.lead(sessions)?)?;
+        self.clear(sessions)?;
         let (reconciled, covered) = self.restore(sessions)?;
         let seconds = self.begun.elapsed().as_secs_f64();
         let verified = self.verify(sessions, reconciled, &covered)?;
         if verified.is_serious {
-            let mut error = Error::failed("the restored target differs from the backup");
-            error = error.why(verified.differences.join("; "));
-            return Err(error);
+            return Err(differs(&verified));
         }
+        self.commit(self.lead(sessions)?).inspect_err(|_| *left = Left::Unknown)?;
+        Ok((verified, seconds))
+    }
+
+    /// Begins the one transaction.
+    fn begin(&self, session: &mut Session) -> Result<()> {
+        session.connection.execute("BEGIN").map_err(Error::from)?;
+        session.atomic = true;
+        if self.planned.target.may_replicate {
+            // Silences triggers on rows, and event triggers of the target that would change what
+            // is created.
+            session.unit("SET LOCAL session_replication_role = replica").map_err(Error::from)?;
+        }
+        Ok(())
+    }
+
+    fn clear(&self, sessions: &mut [Session]) -> Result<()> {
+        let Some(cover) = &self.steps.cover else { return Ok(()) };
+        self.phase("clear")?;
         let session = self.lead(sessions)?;
+        let survey = clear::survey(&mut session.connection, cover).map_err(Error::from)?;
+        survey.check()?;
+        survey.check_planned(&self.planned.plan.dropped)?;
+        clear::drop_all(session, cover, &survey, self.planned.lock_timeout)
+    }
+
+    fn commit(&self, session: &mut Session) -> Result<()> {
         session.atomic = false;
         session
             .connection
             .execute("COMMIT")
-            .map_err(|error| Error::failed("the transaction could not be committed").why(describe(&error)))?;
-        Ok((verified, seconds))
+            .map(drop)
+            .map_err(|error| Error::failed("the transaction could not be committed").why(describe(&error)))
     }
 
-    /// On several sessions, each statement for itself.
-    fn in_parallel(&self, session: Session) -> Result<(Verified, f64)> {
-        let result = self.openly(session);
-        result.map_err(|error| {
-            let again = format!(
-                "the target is incomplete; start over with: pgstow restore {} --to … --clean",
-                self.planned.manifest.backup
-            );
-            match error.kind() {
-                ErrorKind::Interrupted => error.why("objects and rows restored so far stay").hint(again),
-                _ => error.hint(again),
-            }
-        })
+    /// On several sessions, each statement for itself; what is to be cleared goes in one transaction
+    /// before.
+    fn in_parallel(&self, session: Session) -> Result<Done, Broken> {
+        let mut left = Left::AsItWas;
+        self.openly(session, &mut left).map_err(|error| Broken { error, left })
     }
 
-    fn openly(&self, mut session: Session) -> Result<(Verified, f64)> {
+    fn openly(&self, mut session: Session, left: &mut Left) -> Result<Done> {
+        if self.steps.cover.is_some() {
+            self.clear_for_itself(&mut session, left)?;
+        }
+        *left = Left::Incomplete;
         session.ease()?;
         let mut sessions = vec![session];
         self.add_sessions(&mut sessions)?;
@@ -183,8 +205,25 @@ impl<'a> Run<'a> {
         finish::make_durable(self.lead(&mut sessions)?).map_err(Error::from)?;
         let seconds = self.begun.elapsed().as_secs_f64();
         let verified = self.verify(&mut sessions, reconciled, &covered)?;
+        if verified.is_serious && self.planned.plan.safety_backup {
+            return Err(differs(&verified));
+        }
         self.tell_of_new_schema(&mut sessions);
-        Ok((verified, seconds))
+        let aftermath = self.aftermath(&mut sessions);
+        Ok(Done { verified, seconds, aftermath })
+    }
+
+    fn clear_for_itself(&self, session: &mut Session, left: &mut Left) -> Result<()> {
+        self.begin(session)?;
+        let cleared = self.clear(std::slice::from_mut(session));
+        if let Err(error) = cleared {
+            // A session that is lost has rolled back by itself.
+            let _ = session.connection.execute("ROLLBACK");
+            return Err(error);
+        }
+        // If it is not known whether it was committed, it may have been.
+        *left = Left::Incomplete;
+        self.commit(session)
     }
 
     fn add_sessions(&self, sessions: &mut Vec<Session>) -> Result<()> {
@@ -268,7 +307,12 @@ impl<'a> Run<'a> {
             finish::materialized_views(self.lead(sessions)?, &populated, self.journal, self.monitor)?;
         }
         if parts.definitions && self.steps.carried == Carried::Everything {
-            platform::forget_default_privileges(self.lead(sessions)?, self.planned, self.journal)?;
+            match self.steps.cover.as_ref().and_then(|cover| cover.beyond.as_ref()) {
+                Some(beyond) => beyond.settle(self.lead(sessions)?, self.journal)?,
+                None => {
+                    platform::forget_default_privileges(self.lead(sessions)?, self.planned, self.journal)?
+                }
+            }
         }
         if parts.definitions && !self.steps.phases.late.is_empty() {
             self.phase("publications and event triggers")?;
@@ -416,64 +460,6 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Tables whose rows cannot be loaded, because their definition is not replayed or failed.
-    fn skipped(&self) -> BTreeSet<TableName> {
-        let chosen: BTreeSet<usize> = self.steps.phases.before.iter().copied().collect();
-        let entries = self.graph.entries.iter().enumerate();
-        let mut skipped: BTreeSet<TableName> = entries
-            .filter(|(index, entry)| {
-                entry.kind == "TABLE" && (!chosen.contains(index) || self.journal.has_failed(*index))
-            })
-            .filter_map(|(_, entry)| Some((entry.schema.clone()?, entry.tag.clone())))
-            .collect();
-        let through: Vec<TableName> = self
-            .planned
-            .manifest
-            .tables
-            .iter()
-            .filter(|table| table.load_through.as_ref().is_some_and(|root| skipped.contains(root)))
-            .map(|table| (table.schema.clone(), table.name.clone()))
-            .collect();
-        skipped.extend(through);
-        skipped
-    }
-
-    /// Bytes of the tables that an entry depends on directly.
-    fn bytes_below(&self, index: usize, sizes: &BTreeMap<TableName, Size>) -> u64 {
-        let tables = self.graph.dependencies(index).map(|other| &self.graph.entries[other]);
-        let names = tables.filter(|entry| entry.kind == "TABLE");
-        let sizes = names.filter_map(|entry| sizes.get(&(entry.schema.clone()?, entry.tag.clone())));
-        sizes.map(|size| size.bytes).sum()
-    }
-
-    fn sizes(&self) -> BTreeMap<TableName, Size> {
-        let tables = self.planned.manifest.tables.iter();
-        let size = |table: &Table| Size { bytes: table.bytes, rows: table.rows };
-        tables.map(|table| ((table.schema.clone(), table.name.clone()), size(table))).collect()
-    }
-
-    /// Tables that COPY loaded, for ANALYZE.
-    fn loaded(&self) -> Vec<TableName> {
-        let tables = self.planned.manifest.tables.iter();
-        let skipped = if self.steps.parts.definitions { self.skipped() } else { BTreeSet::new() };
-        tables
-            .map(|table| (table.schema.clone(), table.name.clone()))
-            .filter(|name| !skipped.contains(name))
-            .collect()
-    }
-
-    /// Relations whose definitions are replayed.
-    fn chosen(&self) -> BTreeSet<TableName> {
-        self.steps
-            .phases
-            .before
-            .iter()
-            .map(|&index| &self.graph.entries[index])
-            .filter(|entry| is_relation(&entry.kind))
-            .filter_map(|entry| Some((entry.schema.clone()?, entry.tag.clone())))
-            .collect()
-    }
-
     fn set_sequences(&self, session: &mut Session) -> Result<()> {
         let all = &self.planned.manifest.sequences;
         let creates_all = self.steps.parts.definitions && self.steps.cover.is_none();
@@ -498,54 +484,6 @@ impl<'a> Run<'a> {
         finish::sequences(session, &wanted, self.journal)
     }
 
-    /// Positions of the sequences whose definitions are replayed.
-    fn chosen_sequences(&self) -> Vec<Sequence> {
-        let chosen = self.chosen();
-        let is_chosen =
-            |sequence: &&Sequence| chosen.contains(&(sequence.schema.clone(), sequence.name.clone()));
-        self.planned.manifest.sequences.iter().filter(is_chosen).cloned().collect()
-    }
-
-    fn populated(&self) -> BTreeSet<TableName> {
-        let views = self.planned.manifest.materialized_views.iter().filter(|view| view.populated);
-        let names = views.map(|view| (view.schema.clone(), view.name.clone()));
-        match (&self.steps.carried, self.steps.parts.definitions) {
-            (Carried::Everything, _) | (Carried::AllBut(_), false) => names.collect(),
-            (Carried::Only(_), false) => BTreeSet::new(),
-            (_, true) => {
-                let chosen = self.chosen();
-                names.filter(|name| chosen.contains(name)).collect()
-            }
-        }
-    }
-
-    /// Objects whose privileges are made equal: all of the backup's, or those that this restore
-    /// makes.
-    fn covered(&self) -> BTreeSet<Object> {
-        let inventory = &self.planned.catalog.inventory;
-        let parts = self.steps.parts;
-        let is_restored = |(target, _): &Object| {
-            if target == "LARGE OBJECT" { parts.rows } else { parts.definitions }
-        };
-        if self.steps.carried == Carried::Everything {
-            let held = inventory.privileges.iter().filter(|held| held.target != "DATABASE").map(object);
-            return objects(inventory).into_iter().chain(held).filter(is_restored).collect();
-        }
-        let before = objects(&self.planned.target.inventory);
-        let chosen = self.chosen();
-        let items = inventory.items.iter().filter_map(|item| Some((object_of(item.kind, &item.name)?, item)));
-        items
-            .filter(|(object, item)| {
-                let name = super::plan::name_parts(&item.name);
-                let is_chosen = matches!(name.as_slice(), [schema, name]
-                    if chosen.contains(&(schema.clone(), name.clone())));
-                is_chosen || !before.contains(object) || self.steps.made.contains(&identity::of_item(item))
-            })
-            .map(|(object, _)| object)
-            .filter(is_restored)
-            .collect()
-    }
-
     fn reconcile(
         &self,
         session: &mut Session,
@@ -559,6 +497,7 @@ impl<'a> Run<'a> {
             own: objects(&planned.catalog.inventory),
             owners: &self.steps.owners,
             target: &planned.target,
+            grant_to: &planned.grant_to,
             source_version: planned.manifest.source.server_version_num,
         };
         let mut reconciled = reconciliation.run(session, self.journal)?;
@@ -597,4 +536,8 @@ impl<'a> Run<'a> {
         };
         verification.run(sessions)
     }
+}
+
+fn differs(verified: &Verified) -> Error {
+    Error::failed("the restored target differs from the backup").why(verified.differences.join("; "))
 }

@@ -23,6 +23,7 @@ fn labelled(at: &str, label: Option<&str>) -> Candidate {
         limited: false,
         complete: true,
         pinned: false,
+        safety: None,
     }
 }
 

@@ -9,7 +9,7 @@ use clap::Args;
 use pgstow_core::backup::{self, BackupOptions, BackupReport};
 use pgstow_core::inventory::ObjectKind;
 use pgstow_core::platform::AuthUsers;
-use pgstow_core::repository::format::header::Header;
+use pgstow_core::repository::format::header::{Header, SAFETY_LABEL};
 use pgstow_core::repository::format::id::Label;
 use pgstow_core::repository::format::manifest::{NotCarried, Sections, Selection};
 use pgstow_core::repository::{PruneReport, Repository};
@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
     url: Option<String>,
 
     /// Short tag that becomes part of the backup's id
-    #[arg(long, value_name = "LABEL", value_parser = |text: &str| Label::new(text))]
+    #[arg(long, value_name = "LABEL", value_parser = parse_label)]
     label: Option<Label>,
 
     /// Free text to keep with the backup
@@ -97,6 +97,14 @@ pub(super) fn parse_jobs(text: &str) -> Result<usize, String> {
         Ok(jobs @ 1..=64) => Ok(jobs),
         _ => Err("a number from 1 to 64 is needed".to_owned()),
     }
+}
+
+/// The value of `--label`.
+fn parse_label(text: &str) -> Result<Label, String> {
+    if text == SAFETY_LABEL {
+        return Err("this label is for safety backups, which restores take".to_owned());
+    }
+    Label::new(text).map_err(|error| error.to_string())
 }
 
 /// The value of `--auth-users`.

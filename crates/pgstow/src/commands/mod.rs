@@ -13,6 +13,7 @@ mod pin;
 mod prune;
 mod restore;
 mod show;
+mod undo;
 mod verify;
 
 use clap::Subcommand;
@@ -49,6 +50,8 @@ pub(crate) enum Command {
     Unpin(pin::UnpinArguments),
     /// Restore a backup into a database
     Restore(restore::Arguments),
+    /// Put back what a database was before the last restore
+    Undo(undo::Arguments),
     /// Make keys for an encrypted repository
     Key(key::Arguments),
     /// Copy backups to another repository
@@ -84,6 +87,7 @@ fn recorded_as(command: &Command) -> Option<&'static str> {
     match command {
         Command::Backup(_) => Some("backup"),
         Command::Restore(arguments) if !arguments.is_dry_run() => Some("restore"),
+        Command::Undo(arguments) if !arguments.is_dry_run() => Some("undo"),
         Command::Prune(arguments) if !arguments.is_dry_run() => Some("prune"),
         Command::Pin(_) => Some("pin"),
         Command::Unpin(_) => Some("unpin"),
@@ -95,6 +99,7 @@ fn recorded_as(command: &Command) -> Option<&'static str> {
         | Command::Diff(_)
         | Command::Verify(_)
         | Command::Restore(_)
+        | Command::Undo(_)
         | Command::Prune(_)
         | Command::Key(_)
         | Command::Audit(_)
@@ -115,6 +120,7 @@ fn perform(app: &App<'_>, command: Command) -> Result<Exit, Failure> {
         Command::Pin(arguments) => pin::pin(app, &arguments),
         Command::Unpin(arguments) => pin::unpin(app, &arguments),
         Command::Restore(arguments) => restore::run(app, &arguments),
+        Command::Undo(arguments) => undo::run(app, &arguments),
         Command::Key(arguments) => key::run(app, &arguments),
         Command::Copy(arguments) => copy::run(app, &arguments),
         Command::Audit(arguments) => audit::run(app, &arguments),

@@ -36,6 +36,8 @@ pub(crate) struct Environment {
     pub(crate) auth_users: Option<AuthUsers>,
     /// Roles of this database that get what roles of a backup have, by the backup's names.
     pub(crate) role_map: BTreeMap<String, String>,
+    /// Roles of this database that get what an application needs after a restore.
+    pub(crate) grant_to: Vec<String>,
     /// Which of its backups are kept; `None`: all.
     pub(crate) retention: Option<EnvironmentRules>,
     origin: Origin,
@@ -61,6 +63,7 @@ impl Environment {
             full_every: None,
             auth_users: None,
             role_map: BTreeMap::new(),
+            grant_to: Vec::new(),
             retention: None,
             origin,
         }
@@ -105,6 +108,7 @@ impl Environment {
             full_every: section.full_every,
             auth_users: section.auth_users,
             role_map: section.role_map.clone(),
+            grant_to: section.grant_to.clone(),
             origin: Origin::Section(Box::new(section), folder.to_owned()),
             name,
         })

@@ -138,6 +138,8 @@ pub(crate) struct EnvironmentSection {
     pub(crate) auth_users: Option<AuthUsers>,
     /// Roles of this database that get what roles of a backup have, by the backup's names.
     pub(crate) role_map: BTreeMap<String, String>,
+    /// Roles of this database that get what an application needs after a restore.
+    pub(crate) grant_to: Vec<String>,
     /// Which backups are kept.
     pub(crate) retention: Option<RetentionSection>,
 }
@@ -204,9 +206,10 @@ const ENVIRONMENT: Keys = Keys {
         "full_every",
         "auth_users",
         "role_map",
+        "grant_to",
         "retention",
     ],
-    later: &["grant_to", "check", "schedule"],
+    later: &["check", "schedule"],
 };
 
 const RETENTION: Keys = Keys {
@@ -361,7 +364,7 @@ mod tests {
 
     #[test]
     fn keys_of_features_to_come_are_refused_as_such() {
-        for text in ["[env.a]\nschedule = ''", "[env.a]\ngrant_to = []"] {
+        for text in ["[env.a]\nschedule = ''"] {
             let (message, _) = refused(text);
             assert!(message.contains("is not supported by this version"), "{message}");
         }

@@ -10,6 +10,18 @@ use super::manifest::Sections;
 use super::{FormatError, sealed};
 use crate::inventory::ObjectKind;
 
+/// The label of every safety backup. No other backup gets it.
+pub const SAFETY_LABEL: &str = "safety";
+
+/// What makes a backup a safety backup: taken of a database just before it was changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Safety {
+    /// `host:port/database` that it was taken of.
+    pub target: String,
+    /// What was about to be restored there: the id of a backup, or the name of a file.
+    pub before: String,
+}
+
 /// `backup.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Header {
@@ -25,6 +37,9 @@ pub struct Header {
     /// Free text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// Of a safety backup: what it is there for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub safety: Option<Safety>,
     /// What wrote it, such as `pgstow 0.1.0`.
     pub written_by: String,
     /// When the run began.

@@ -18,6 +18,12 @@ pub struct Receipt {
     pub started_at: jiff::Timestamp,
     /// When it ended.
     pub finished_at: jiff::Timestamp,
+    /// The safety backup that was taken of the target just before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub safety_backup: Option<BackupId>,
+    /// The target is as it was before: a failure was rolled back, or the safety backup was put back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unchanged: bool,
     /// Whether everything is as in the backup.
     pub outcome: Outcome,
     /// Whether contents were compared too.

@@ -5,6 +5,8 @@
 //! anything is dropped the survey shows whether something else depends on it; then nothing is
 //! dropped at all, because the backup could not bring that something back.
 
+mod exact;
+mod staying;
 mod survey;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +21,8 @@ use super::{entry, hosted};
 use crate::error::{Error, Result};
 use crate::inventory::ObjectKind;
 use crate::platform::Keeper;
+pub(super) use exact::Beyond;
+pub(super) use staying::{Staying, check_in_the_way, remark};
 pub(super) use survey::survey;
 
 /// What of the target a restore replaces.
@@ -42,6 +46,10 @@ pub(super) struct Cover {
     pub(super) stays: Stays,
     /// Triggers and policies of the user on the platform's tables: kind, schema, pg_dump's tag.
     pub(super) attached: BTreeSet<(String, String, String)>,
+    /// What goes besides, when nothing but the backup is to stay.
+    pub(super) beyond: Option<Beyond>,
+    /// Schemas in which something stays that the login may not drop.
+    pub(super) staying_in: BTreeSet<String>,
 }
 
 /// What stays of a platform's database although it is in the way, or has a name of the backup.
@@ -153,6 +161,8 @@ pub(super) struct Survey {
     pub(super) doomed: Vec<Doomed>,
     /// Rows of the tables among them, as the planner's statistics estimate.
     pub(super) rows: u64,
+    /// What the login may not drop.
+    pub(super) staying: Vec<Staying>,
     /// What depends on these and would not come back, each as `view other.report (depends on …)`.
     pub(super) outside: Vec<Outside>,
 }
@@ -177,6 +187,19 @@ impl Survey {
     }
 
     /// # Errors
+    /// Refused when something would be dropped that the plan did not show, and the safety backup may not
+    /// hold.
+    pub(super) fn check_planned(&self, planned: &[String]) -> Result<()> {
+        let known: BTreeSet<&str> = planned.iter().map(String::as_str).collect();
+        let Some(new) = self.doomed.iter().find(|doomed| !known.contains(doomed.name.as_str())) else {
+            return Ok(());
+        };
+        Err(Error::refused(format!("{} was made after the plan was shown", entry::visible(&new.name)))
+            .why("it would be dropped, and neither the plan nor the safety backup knew of it")
+            .hint("run the restore again: it begins with a new plan"))
+    }
+
+    /// # Errors
     /// Refused when something else would be lost, naming it.
     pub(super) fn check(&self) -> Result<()> {
         let Some(first) = self.outside.first() else { return Ok(()) };
@@ -184,7 +207,11 @@ impl Survey {
         let others = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
         let name = &first.name;
         let mut error = Error::refused(format!("clearing the target would take {name}{others} along"))
-            .why("it depends on what would be dropped, and the backup does not bring it back as it is");
+            .why(if self.staying.is_empty() {
+                "it depends on what would be dropped, and the backup does not bring it back as it is"
+            } else {
+                "it depends on what would be dropped, and either the backup does not bring it back as it is, or this role may not drop it"
+            });
         for outside in self.outside.iter().skip(1).take(9) {
             error = error.hint(format!("also in the way: {}", outside.name));
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use super::{Cover, Doomed, Outside, Survey};
+use super::{Beyond, Cover, Doomed, Outside, Staying, Survey};
 use crate::inventory::ObjectKind;
 use crate::postgres::identifier::quote_literal;
 use crate::postgres::{Connection, QueryError};
@@ -52,30 +52,50 @@ const PARTS: [(&str, &str); 5] = [
 /// The server's.
 pub(in crate::restore) fn survey(connection: &mut Connection, cover: &Cover) -> Result<Survey, QueryError> {
     let mut survey = Survey::default();
+    let mut staying = Vec::new();
     let seeds = seeds(cover);
     let doomed = format!(
         "WITH {seeds} SELECT i.type, i.identity, \
-         CASE WHEN c.relkind = 'r' THEN GREATEST(c.reltuples::pg_catalog.int8, pg_catalog.pg_stat_get_live_tuples(c.oid), 0) ELSE 0 END \
+         CASE WHEN c.relkind = 'r' THEN GREATEST(c.reltuples::pg_catalog.int8, pg_catalog.pg_stat_get_live_tuples(c.oid), 0) ELSE 0 END, \
+         i.type IN ('policy', 'trigger') OR pg_catalog.pg_has_role(o.owner, 'USAGE') \
+           OR COALESCE(pg_catalog.pg_has_role(n.nspowner, 'USAGE'), false), \
+         pg_catalog.pg_get_userbyid(o.owner), n.nspname, s.classid, s.objid \
          FROM seed s CROSS JOIN LATERAL pg_catalog.pg_identify_object(s.classid, s.objid, 0) i \
+         CROSS JOIN LATERAL (SELECT COALESCE((SELECT d.refobjid FROM pg_catalog.pg_shdepend d \
+           WHERE d.dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) \
+           AND d.classid = s.classid AND d.objid = s.objid AND d.objsubid = 0 AND d.deptype = 'o'), 10) AS owner) o \
+         LEFT JOIN pg_catalog.pg_namespace n ON i.schema IN (n.nspname, pg_catalog.quote_ident(n.nspname)) \
          LEFT JOIN pg_catalog.pg_class c ON c.oid = s.objid AND s.classid = {} \
          ORDER BY i.type NOT IN ('event trigger', 'publication'), i.type IN ('policy', 'trigger'), i.type, i.identity",
         class("pg_class")
     );
     for row in connection.query(&doomed)?.iter() {
         let (kind, identity): (String, String) = (row.get(0)?, row.get(1)?);
-        survey.rows = survey.rows.saturating_add(row.get(2)?);
-        survey.doomed.push(object(&kind, &identity));
+        let doomed = object(&kind, &identity);
+        if row.get(3)? {
+            survey.rows = survey.rows.saturating_add(row.get(2)?);
+            survey.doomed.push(doomed);
+        } else {
+            staying.push((row.get::<u32>(6)?, row.get::<u32>(7)?));
+            survey.staying.push(Staying { object: doomed, owner: row.get(4)?, schema: row.get(5)? });
+        }
     }
     for row in connection.query(&large_objects(cover))?.iter() {
         let oid: u32 = row.get(0)?;
-        survey.doomed.push(Doomed {
+        let doomed = Doomed {
             kind: Some(ObjectKind::LargeObject),
             name: format!("large object {oid}"),
             identity: oid.to_string(),
             statement: format!("SELECT pg_catalog.lo_unlink({oid})"),
-        });
+        };
+        if row.get(1)? {
+            survey.doomed.push(doomed);
+        } else {
+            survey.staying.push(Staying { object: doomed, owner: row.get(2)?, schema: None });
+        }
     }
-    for row in connection.query(&outside(cover, &seeds))?.iter() {
+    survey.doomed.extend(cover.beyond.iter().flat_map(Beyond::doomed));
+    for row in connection.query(&outside(cover, &seeds, &staying))?.iter() {
         let (kind, identity): (String, String) = (row.get(1)?, row.get(2)?);
         let outside = Outside { name: row.get(0)?, identity: identified(&kind, &identity) };
         if !returns(&outside, &cover.returning) {
@@ -176,14 +196,24 @@ fn attached(cover: &Cover) -> String {
 fn large_objects(cover: &Cover) -> String {
     let list: Vec<String> = cover.large_objects.iter().map(u32::to_string).collect();
     format!(
-        "SELECT oid FROM pg_catalog.pg_largeobject_metadata WHERE oid = ANY (ARRAY[{}]::pg_catalog.oid[]) ORDER BY oid",
+        "SELECT oid, pg_catalog.pg_has_role(lomowner, 'USAGE'), pg_catalog.pg_get_userbyid(lomowner) \
+         FROM pg_catalog.pg_largeobject_metadata WHERE oid = ANY (ARRAY[{}]::pg_catalog.oid[]) ORDER BY oid",
         list.join(", ")
     )
 }
 
 /// What depends on a seed, or on a part of one, and neither is nor belongs to a seed. Only the
-/// first object outside is of interest: what depends on that in turn stands behind it.
-fn outside(cover: &Cover, seeds: &str) -> String {
+/// first object outside is of interest: what depends on that in turn stands behind it. Seeds in
+/// `staying` (catalog and OID) are not dropped.
+fn outside(cover: &Cover, seeds: &str, staying: &[(u32, u32)]) -> String {
+    let (classes, objects): (Vec<String>, Vec<String>) =
+        staying.iter().map(|(class, object)| (class.to_string(), object.to_string())).unzip();
+    let kept = format!(
+        "SELECT FROM pg_catalog.unnest(ARRAY[{}]::pg_catalog.oid[], ARRAY[{}]::pg_catalog.oid[]) AS kept(classid, objid) \
+         WHERE kept.classid = s.classid AND kept.objid = s.objid",
+        classes.join(", "),
+        objects.join(", ")
+    );
     let foreign_partition = format!(
         "d.classid = {} AND EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = d.objid \
          AND c.relispartition AND c.relkind IN ('r', 'p', 'f'))",
@@ -201,11 +231,11 @@ fn outside(cover: &Cover, seeds: &str) -> String {
         let list = cover.named.iter().filter(|(kind, _)| kind == wanted);
         list.map(|(_, name)| quote_literal(name)).collect::<Vec<_>>().join(", ")
     };
-    let staying = cover.stays.publications.iter().map(|name| quote_literal(name));
-    let staying = staying.collect::<Vec<_>>().join(", ");
+    let altered = cover.stays.publications.iter().map(|name| quote_literal(name));
+    let altered = altered.collect::<Vec<_>>().join(", ");
     format!(
         "WITH {seeds}, belongs(classid, objid) AS (\
-           SELECT classid, objid FROM seed UNION \
+           SELECT s.classid, s.objid FROM seed s WHERE NOT EXISTS ({kept}) UNION \
            SELECT d.classid, d.objid FROM belongs b JOIN pg_catalog.pg_depend d \
            ON d.refclassid = b.classid AND d.refobjid = b.objid AND d.deptype IN ('a', 'i', 'P', 'S') \
            WHERE NOT ({foreign_partition})), \
@@ -235,7 +265,7 @@ fn outside(cover: &Cover, seeds: &str) -> String {
         rewrite = class("pg_rewrite"),
         relations = class("pg_class"),
         membership = class("pg_publication_rel"),
-        publications = [named("PUBLICATION"), staying]
+        publications = [named("PUBLICATION"), altered]
             .into_iter()
             .filter(|names| !names.is_empty())
             .collect::<Vec<_>>()

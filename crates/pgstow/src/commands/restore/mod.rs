@@ -1,25 +1,23 @@
 //! `pgstow restore`: plan, confirmation, restore, verification, receipt.
 
 pub(super) mod guard;
+mod order;
 mod present;
+mod safety;
+mod summary;
 
 use std::collections::BTreeMap;
 
 use clap::Args;
-use pgstow_core::repository::Repository;
-use pgstow_core::repository::format::header::Header;
-use pgstow_core::repository::format::manifest::Sections;
-use pgstow_core::repository::format::receipt::Outcome;
-use pgstow_core::restore::{self, DanglingKeys, Prepared, RestoreOptions, RestorePlan, RestoreReport};
+use pgstow_core::restore::{DanglingKeys, RestoreOptions};
 use pgstow_core::{Error, ErrorKind, Result};
 
 use super::backup::parse_jobs;
 use crate::app::{App, Database};
 use crate::arguments::{PartArguments, SectionArguments};
 use crate::exit::{Exit, Failure};
-use crate::ui::{progress, prompt};
-use guard::{Decision, Request};
-pub(super) use present::present;
+pub(super) use order::{Order, carry_out};
+pub(super) use safety::undo_command;
 
 /// The server does nearly all the work, and each session may build an index in memory.
 const SESSIONS_PER_PROCESSOR: usize = 1;
@@ -47,6 +45,10 @@ pub(crate) struct Arguments {
     /// Clear a target that is not empty first, in the same transaction
     #[arg(long)]
     clean: bool,
+
+    /// Do not back the target up before it is cleared: nothing can be undone then
+    #[arg(long)]
+    no_safety_backup: bool,
 
     #[command(flatten)]
     sections: SectionArguments,
@@ -76,7 +78,8 @@ pub(crate) struct Arguments {
     #[arg(long)]
     checksums: bool,
 
-    /// Parallel sessions, 1 to 64 [default: one per processor, at most 8]
+    /// Parallel sessions, 1 to 64 [default: one per processor, at most 8]; with more than one, --clean is
+    /// not one transaction, and a failure puts the safety backup back
     #[arg(long, short, value_name = "N", value_parser = parse_jobs)]
     jobs: Option<usize>,
 
@@ -111,7 +114,6 @@ impl Arguments {
 }
 
 pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure> {
-    let nothing_changed = |error| Failure::closing("nothing was changed")(error);
     let repository = app.repository()?;
     let header = repository.resolve(&arguments.backup)?;
     app.facts.backup(&header.id);
@@ -132,20 +134,22 @@ pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure>
         dangling_keys: arguments.dangling_keys.map_or(DanglingKeys::Refuse, DanglingKeys::from),
         create_roles: arguments.create_roles,
         role_map: role_map(&arguments.map_role, &target)?,
+        // Many sessions are fast and one transaction is safe: only who asks for them gets them.
+        in_parallel: arguments.jobs.is_some_and(|jobs| jobs > 1),
+        safety_backup: !arguments.no_safety_backup,
+        grant_to: target.environment.map(|environment| environment.grant_to.clone()).unwrap_or_default(),
         ..defaults
     };
-    repository.unlock().map_err(nothing_changed)?;
-    let prepared = prepare(app, &repository, &header, &options).map_err(nothing_changed)?;
-    if arguments.dry_run {
-        present::dry_run(app, prepared.plan(), &header, &target.title())?;
-        return Ok(Exit::Done);
-    }
-    app.output.note(&present::plan(app, prepared.plan(), &header, &target.title()));
-    let confirmed = confirm(app, arguments, &target, prepared.plan(), options.sections);
-    confirmed.map_err(nothing_changed)?;
-    let report = apply(app, prepared, &target.title())?;
-    present(app, &report, &target.title())?;
-    Ok(exit_of(&report))
+    let order = Order {
+        header: &header,
+        target: &target,
+        options,
+        dry_run: arguments.dry_run,
+        yes: arguments.yes.as_deref(),
+        undo_command: undo_command(app, &target, arguments.url.as_deref()),
+        undoes: None,
+    };
+    carry_out(app, &repository, &order)
 }
 
 /// `OLD=NEW`: names as they are, without quotes; the first `=` parts them.
@@ -171,71 +175,4 @@ fn role_map(given: &[(String, String)], target: &Database<'_>) -> Result<BTreeMa
         map.insert(old.clone(), new.clone());
     }
     Ok(map)
-}
-
-/// Connects to the target and plans.
-pub(super) fn prepare<'r>(
-    app: &App<'_>,
-    repository: &'r Repository,
-    header: &Header,
-    options: &RestoreOptions,
-) -> Result<Prepared<'r>> {
-    restore::prepare(repository, header, options, &app.interrupt)
-}
-
-/// Restores, showing progress.
-pub(super) fn apply(app: &App<'_>, prepared: Prepared<'_>, title: &str) -> Result<RestoreReport> {
-    let monitor = progress::monitor(app.output, title);
-    prepared.apply(monitor.as_ref(), &app.interrupt)
-}
-
-/// How the program ends after this restore.
-pub(super) fn exit_of(report: &RestoreReport) -> Exit {
-    match report.receipt.outcome {
-        Outcome::Equal => Exit::Done,
-        Outcome::Differs => Exit::Differs,
-        Outcome::Failed => Exit::Failed,
-    }
-}
-
-/// Asks for what has to be confirmed.
-///
-/// # Errors
-/// Refused, or interrupted at the question.
-fn confirm(
-    app: &App<'_>,
-    arguments: &Arguments,
-    target: &Database<'_>,
-    plan: &RestorePlan,
-    sections: Sections,
-) -> Result<()> {
-    // The same database may be reached by another name: what is protected stays protected.
-    let named = target.environment.filter(|environment| environment.protected);
-    let protected =
-        named.or_else(|| app.protected_at(&target.connection)).map(|environment| &environment.name);
-    let title = target.title();
-    // Rows are loaded into empty tables only, unless `--clean` empties them.
-    let only_rows = sections == Sections::DataOnly;
-    let request = Request {
-        destructive: !plan.drop.is_empty() || plan.drop_rows > 0 || only_rows && arguments.clean,
-        target: &title,
-        protected: protected.map(|name| name.as_str()),
-        yes: arguments.yes.as_deref(),
-        interactive: app.output.terminal().interactive,
-    };
-    let decision = guard::decide(&request);
-    let effect = if only_rows { "replaces the rows of" } else { "replaces what is in" };
-    let question = match &decision {
-        Decision::Go => return Ok(()),
-        Decision::Refuse(message, hint) => return Err(guard::refusal(message.clone(), hint.clone())),
-        Decision::Confirm => format!("This {effect} {}. Go on? [y/N] ", plan.target),
-        Decision::TypeName(name) => {
-            format!("{name} is protected. This {effect} {}. Type {name} to go on: ", plan.target)
-        }
-    };
-    let answer = prompt::ask(&question, &app.interrupt)?;
-    if guard::agrees(&decision, &answer) {
-        return Ok(());
-    }
-    Err(guard::refusal("not confirmed".to_owned(), "--dry-run shows the plan without asking".to_owned()))
 }

@@ -1,22 +1,16 @@
-//! What a restore would do, and what it did, as people read it.
+//! What a restore would do, as people read it.
 
 use jiff::Timestamp;
 use pgstow_core::Result;
 use pgstow_core::repository::format::header::Header;
-use pgstow_core::repository::format::receipt::{Line, Outcome, Receipt};
-use pgstow_core::restore::{RestorePlan, RestoreReport};
+use pgstow_core::restore::RestorePlan;
 use serde::Serialize;
 
 use crate::app::App;
-use crate::ui::table::{Align, Table};
-use crate::ui::{Output, Text, Tone, format};
+use crate::ui::{Text, format};
 
-/// Lines about equal tables that are printed; the receipt holds all.
-const EQUAL_SHOWN: usize = 20;
-/// Names of a part that a line lists; JSON has all.
-const NAMED: usize = 12;
-/// How the receipt begins the lines about tables' rows.
-const ROWS_OF: &str = "rows of ";
+/// Names of one list that are shown.
+const NAMES_SHOWN: usize = 8;
 
 /// The result of `--dry-run` in JSON.
 #[derive(Serialize)]
@@ -39,30 +33,66 @@ pub(super) fn dry_run(app: &App<'_>, plan: &RestorePlan, header: &Header, title:
 pub(super) fn plan(app: &App<'_>, plan: &RestorePlan, header: &Header, title: &str) -> Text {
     let mut text = app.output.text();
     let taken = format::ago(header.snapshot_at, Timestamp::now());
+    // Without an environment the place is the title.
+    let name = if title == plan.target { String::new() } else { format!("{title}  ") };
     text.fields(&[
         ("from", format!("{}   taken {taken}", plan.backup)),
-        ("to", format!("{title}  {}  {}", plan.target, plan.target_server)),
+        ("to", format!("{name}{}  {}", plan.target, plan.target_server)),
     ]);
     text.fields(&steps(plan));
-    if plan.atomic {
-        text.line(&format!("one transaction: if anything fails, {title} stays as it is"));
-    } else {
-        text.line("several sessions: if anything fails, what was created until then stays and is named");
-    }
+    text.line(&way_of_working(plan, title));
     text
+}
+
+/// What a failure would leave.
+fn way_of_working(plan: &RestorePlan, title: &str) -> String {
+    if plan.atomic {
+        return format!("one transaction: if anything fails, {title} stays as it is");
+    }
+    let sessions = format::count(plan.sessions as u64, "session");
+    match &plan.not_atomic_because {
+        None => format!("{sessions}: if anything fails, what was created until then stays and is named"),
+        Some(why) if plan.safety_backup => {
+            format!("{sessions}, since {why}: if anything fails, the safety backup is put back")
+        }
+        Some(why) => format!(
+            "{sessions}, since {why}, and no safety backup: if anything fails, {title} is left incomplete"
+        ),
+    }
 }
 
 fn steps(plan: &RestorePlan) -> Vec<(&'static str, String)> {
     let mut fields = part(plan);
-    if !plan.drop.is_empty() || plan.drop_rows > 0 {
+    if plan.destructive {
         let rows = format::count(plan.drop_rows, "row");
-        fields.push(("would drop", format!("{}, about {rows}", format::counts(&plan.drop))));
+        let tables = format::count(plan.emptied.len() as u64, "table");
+        if !plan.dropped.is_empty() {
+            fields.push(("would drop", format!("{}, about {rows}", format::counts(&plan.drop))));
+        }
+        if !plan.emptied.is_empty() {
+            fields.push(("would empty", format!("{tables}: {}", cut(&plan.emptied))));
+        }
+        let safety = if plan.safety_backup {
+            "a safety backup comes first; pgstow undo puts it back"
+        } else {
+            "no safety backup: what is dropped is gone"
+        };
+        fields.push(("safety", safety.to_owned()));
+    }
+    if !plan.left_alone.is_empty() {
+        fields.push(("leaves alone", format!("what is in schemas {}", cut(&plan.left_alone))));
     }
     if !plan.create.is_empty() {
         fields.push(("would create", format::counts(&plan.create)));
     }
     let rows = format::count(plan.load_rows, "row");
-    fields.push(("would load", format!("{rows} ({})", format::size(plan.load_bytes))));
+    let tables = format::count(plan.load_tables as u64, "table");
+    fields.push(("would load", format!("{rows} of {tables} ({})", format::size(plan.load_bytes))));
+    fields.extend(privileges(plan).map(|privileges| ("would grant", privileges)));
+    if !plan.grant_to.is_empty() {
+        let roles = plan.grant_to.join(", ");
+        fields.push(("would grant", format!("what an application needs to {roles} (grant_to)")));
+    }
     if !plan.create_roles.is_empty() {
         fields.push(("would create", format!("roles {}", plan.create_roles.join(", "))));
     }
@@ -80,115 +110,24 @@ fn steps(plan: &RestorePlan) -> Vec<(&'static str, String)> {
 
 /// What was chosen of the backup, and what comes and stays because of it.
 fn part(plan: &RestorePlan) -> Vec<(&'static str, String)> {
-    let mut fields = Vec::new();
-    for (word, names) in [("chosen", &plan.chosen), ("with it", &plan.along), ("stays", &plan.stays)] {
-        if !names.is_empty() {
-            let more = names.len().saturating_sub(NAMED);
-            let named = names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-            fields.push((word, if more > 0 { format!("{named} and {more} more") } else { named }));
-        }
-    }
-    fields
+    let lists = [("chosen", &plan.chosen), ("with it", &plan.along), ("stays", &plan.stays)];
+    let lists = lists.into_iter().filter(|(_, names)| !names.is_empty());
+    lists.map(|(word, names)| (word, cut(names))).collect()
 }
 
-/// Prints what was done and found.
-pub(in crate::commands) fn present(app: &App<'_>, report: &RestoreReport, title: &str) -> Result<()> {
-    let (output, receipt) = (app.output, &report.receipt);
-    if output.is_json() {
-        return output.print_json(report);
-    }
-    let equal = receipt.outcome == Outcome::Equal;
-    let mut text = output.text();
-    if !output.is_quiet() || !equal {
-        verification(&mut text, receipt, output);
-        let mut fields: Vec<(&str, String)> =
-            receipt.remarks.iter().map(|remark| ("remark", remark.clone())).collect();
-        fields.extend(report.notes.iter().map(|note| ("note", note.clone())));
-        fields.push(("receipt", report.receipt_path.clone()));
-        text.fields(&fields);
-        last_line(&mut text, report, title, output);
-    }
-    output.print(&text)
-}
-
-/// The comparison: everything that differs, all kinds, and the first equal tables.
-fn verification(text: &mut Text, receipt: &Receipt, output: &Output) {
-    let mut table = Table::new(&[
-        ("", Align::Left),
-        ("VERIFIED", Align::Cut),
-        ("BACKUP", Align::Right),
-        ("TARGET", Align::Right),
-    ]);
-    let (shown, hidden) = shown_lines(&receipt.lines);
-    for line in shown {
-        let (tone, mark) = output.mark(line.equal);
-        let tone = if line.equal { Tone::Plain } else { tone };
-        let numbers = [format::number(line.expected), format::number(line.found)];
-        table.row(tone, [mark.to_owned(), line.what.clone()].into_iter().chain(numbers).collect());
-    }
-    table.write(text, output.terminal().width, output.ellipsis());
-    if hidden > 0 {
-        text.line(&format!("  and {}, all equal", format::count(hidden as u64, "more table")));
+/// The first names and how many there are besides.
+fn cut(names: &[String]) -> String {
+    let shown = names.iter().take(NAMES_SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(NAMES_SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
 }
 
-/// The lines to print, in order, and how many equal tables are left out.
-fn shown_lines(lines: &[Line]) -> (Vec<&Line>, usize) {
-    let mut equal_tables = 0;
-    let shown: Vec<&Line> = lines
-        .iter()
-        .filter(|line| {
-            if !line.equal || !line.what.starts_with(ROWS_OF) {
-                return true;
-            }
-            equal_tables += 1;
-            equal_tables <= EQUAL_SHOWN
-        })
-        .collect();
-    let hidden = lines.len() - shown.len();
-    (shown, hidden)
-}
-
-/// The truth in one line.
-fn last_line(text: &mut Text, report: &RestoreReport, title: &str, output: &Output) {
-    let receipt = &report.receipt;
-    let differing = receipt.lines.iter().filter(|line| !line.equal).count();
-    let seconds = format::seconds(report.seconds);
-    let (tone, mark) = output.mark(receipt.outcome == Outcome::Equal);
-    let outcome = match receipt.outcome {
-        Outcome::Equal if receipt.checksums => {
-            format!("{title} is equal to {}, contents compared; restored in {seconds}", receipt.backup)
-        }
-        Outcome::Equal => {
-            format!("{title} is equal to {}, objects and rows counted; restored in {seconds}", receipt.backup)
-        }
-        Outcome::Differs => format!(
-            "restored, but {title} is not all as in {}: {}, {}, listed above",
-            receipt.backup,
-            format::count(differing as u64, "difference"),
-            format::count(receipt.remarks.len() as u64, "remark"),
-        ),
-        Outcome::Failed => format!("{title} was not restored from {}: it failed", receipt.backup),
-    };
-    text.put(tone, mark).plain(" ").put(tone, &outcome).end();
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn line(what: String, equal: bool) -> Line {
-        Line { what, expected: 2, found: if equal { 2 } else { 1 }, equal }
-    }
-
-    #[test]
-    fn every_difference_and_every_kind_is_shown_and_equal_tables_are_cut() {
-        let mut lines = vec![line("indexes".into(), true)];
-        lines.extend((0..60).map(|n| line(format!("rows of public.t{n}"), true)));
-        lines.push(line("rows of public.late".into(), false));
-        let (shown, hidden) = shown_lines(&lines);
-        assert_eq!((shown.len(), hidden), (22, 40));
-        assert_eq!(shown[0].what, "indexes");
-        assert!(!shown[21].equal);
-    }
+/// `privileges equal to the backup's: 12 to app, 3 to PUBLIC`.
+fn privileges(plan: &RestorePlan) -> Option<String> {
+    let roles: Vec<String> =
+        plan.privileges.iter().map(|(role, count)| format!("{count} to {role}")).collect();
+    (!roles.is_empty())
+        .then(|| format!("privileges equal to the backup's, and revoke what is more: {}", cut(&roles)))
 }

@@ -1,0 +1,117 @@
+//! Carries a planned restore out and records it; after a failure that left the target incomplete, puts
+//! the safety backup back.
+
+use super::journal::Journal;
+use super::run::{Broken, Done, Left, Run};
+use super::session::Session;
+use super::{Planned, Protection, RestoreReport, report};
+use crate::error::{Error, ErrorKind, Result};
+use crate::interrupt::Interrupt;
+use crate::monitor::{Event, Monitor};
+use crate::repository::format::receipt::{Outcome, Receipt};
+
+/// # Errors
+/// As [`super::Prepared::apply`].
+pub(super) fn apply(
+    planned: &Planned<'_>,
+    session: Session,
+    protection: Option<&Protection>,
+    monitor: &dyn Monitor,
+    interrupt: &Interrupt,
+) -> Result<RestoreReport> {
+    let started_at = jiff::Timestamp::now();
+    let journal = Journal::default();
+    let (target, server) = (&planned.target.target, planned.target.server());
+    monitor.event(Event::Connected { endpoint: target, server: &server });
+    monitor.event(Event::Planned { tables: planned.plan.load_tables, bytes: planned.plan.load_bytes });
+    let safety_backup = protection.map(|protection| protection.backup.id.clone());
+    match Run::new(planned, &journal, monitor, interrupt).carry_out(session) {
+        Ok(Done { verified, seconds, aftermath }) => {
+            let receipt = report::receipt(planned, &journal, verified, started_at);
+            let receipt = Receipt { safety_backup, ..receipt };
+            let (receipt_path, receipt_missing) = match planned.repository.store_receipt(&receipt) {
+                Ok(path) => (Some(path), None),
+                // The restore is done all the same.
+                Err(error) => (None, Some(error.in_one_line())),
+            };
+            let mut notes = planned.plan.notes.clone();
+            notes.extend(journal.said());
+            Ok(RestoreReport { receipt, receipt_path, receipt_missing, seconds, notes, aftermath })
+        }
+        Err(broken) => {
+            let (error, unchanged) = settle(planned, broken, protection, monitor, interrupt);
+            let receipt = report::failure(planned, &journal, &error, started_at);
+            // The failure counts; a receipt that cannot be stored must not hide it.
+            let _ = planned.repository.store_receipt(&Receipt { safety_backup, unchanged, ..receipt });
+            Err(error)
+        }
+    }
+}
+
+/// What is to be done about a failure, and what to tell; and whether the target is as it was.
+fn settle(
+    planned: &Planned<'_>,
+    broken: Broken,
+    protection: Option<&Protection>,
+    monitor: &dyn Monitor,
+    interrupt: &Interrupt,
+) -> (Error, bool) {
+    let Broken { error, left } = broken;
+    let is_interrupted = error.kind() == ErrorKind::Interrupted || interrupt.is_triggered();
+    match (left, protection) {
+        (Left::AsItWas, _) => (error.hint("the target is as it was: the transaction was rolled back"), true),
+        (Left::Unknown, protection) => {
+            let error = error.hint(
+                "whether the transaction was committed is not known: look at the target before you go on",
+            );
+            let way = protection.map(|protection| format!("to undo it: {}", protection.command));
+            (way.into_iter().fold(error, Error::hint), false)
+        }
+        (Left::Incomplete, Some(protection)) if is_interrupted => {
+            let error = error.why("the target is incomplete: objects and rows restored so far stay");
+            (error.hint(way_back(protection)), false)
+        }
+        (Left::Incomplete, Some(protection)) => put_back(planned, error, protection, monitor, interrupt),
+        (Left::Incomplete, None) => {
+            let again = format!(
+                "the target is incomplete; start over with: pgstow restore {} --to … --clean",
+                planned.manifest.backup
+            );
+            let stays = "objects and rows restored so far stay";
+            let error = if is_interrupted { error.why(stays) } else { error };
+            (error.hint(again), false)
+        }
+    }
+}
+
+fn way_back(protection: &Protection) -> String {
+    format!("put back what was there before with: {}", protection.command)
+}
+
+fn put_back(
+    planned: &Planned<'_>,
+    error: Error,
+    protection: &Protection,
+    monitor: &dyn Monitor,
+    interrupt: &Interrupt,
+) -> (Error, bool) {
+    let id = &protection.backup.id;
+    let message = format!("the restore failed ({error}): putting {id} back");
+    monitor.event(Event::Warning { message: &message });
+    match protection.put_back(planned.repository, &planned.connection, monitor, interrupt) {
+        Ok(report) if report.receipt.outcome == Outcome::Equal => {
+            (error.hint(format!("the target is as it was: its safety backup {id} was put back")), true)
+        }
+        Ok(report) => {
+            let error = error.hint(format!("the safety backup {id} was put back, but not all is as it was"));
+            (report.receipt.remarks.into_iter().fold(error, Error::hint), true)
+        }
+        Err(failure) => {
+            let error = error.hint(format!(
+                "the target is incomplete, and putting {id} back failed too: {}",
+                failure.in_one_line()
+            ));
+            (error.hint(way_back(protection)), false)
+        }
+    }
+}

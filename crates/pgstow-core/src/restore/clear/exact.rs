@@ -1,0 +1,153 @@
+//! Clearing a target of everything, also of what the backup knows nothing of, so that afterwards it is
+//! what the backup is. For putting a safety backup back: what a restore made goes too.
+
+use std::collections::BTreeSet;
+
+use super::{Cover, Doomed};
+use crate::error::{Error, Result};
+use crate::inventory::catalog::Catalog;
+use crate::inventory::{Item, ObjectKind};
+use crate::platform::Keeper;
+use crate::postgres::QueryError;
+use crate::postgres::identifier::quote_identifier;
+use crate::restore::journal::Journal;
+use crate::restore::plan::name_parts;
+use crate::restore::session::{Session, describe};
+use crate::restore::target::TargetState;
+
+/// What goes beyond objects in schemas.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::restore) struct Beyond {
+    /// Extensions that the backup does not have.
+    extensions: BTreeSet<String>,
+    /// Schemas that it does not have.
+    schemas: BTreeSet<String>,
+    /// It has no comment on the schema public: it had the usual one.
+    usual_comment: bool,
+}
+
+impl Cover {
+    /// Covers all of the user's at the target too.
+    pub(in crate::restore) fn widen(&mut self, target: &TargetState, catalog: &Catalog) {
+        let is_users = |schema: &&String| target.hosting.keeper(schema) == Keeper::User && !is_system(schema);
+        let there: BTreeSet<String> = target.schemas.keys().filter(is_users).cloned().collect();
+        let of_extensions: BTreeSet<&String> =
+            catalog.extensions.iter().map(|extension| &extension.schema).collect();
+        let is_kept = |schema: &String| {
+            catalog.inventory.find(ObjectKind::Schema, &quote_identifier(schema)).is_some()
+                || catalog.inventory.find(ObjectKind::Schema, schema).is_some()
+                || of_extensions.contains(schema)
+        };
+        let schemas = there.iter().filter(|schema| !is_kept(schema)).cloned().collect();
+        let known: BTreeSet<&String> = catalog.extensions.iter().map(|extension| &extension.name).collect();
+        let extensions = target.extensions.keys().filter(|name| !known.contains(name)).cloned().collect();
+        let is_public = |item: &Item| item.kind == ObjectKind::Comment && item.name == "schema public";
+        let usual_comment = !catalog.inventory.items.iter().any(is_public) && there.contains("public");
+        self.schemas.extend(there);
+        self.large_objects.extend(&target.large_objects);
+        for item in &target.inventory.items {
+            self.add(item);
+        }
+        self.beyond = Some(Beyond { extensions, schemas, usual_comment });
+    }
+
+    fn add(&mut self, item: &Item) {
+        let kind = match item.kind {
+            ObjectKind::Publication => "PUBLICATION",
+            ObjectKind::EventTrigger => "EVENT TRIGGER",
+            ObjectKind::ForeignDataWrapper => "FOREIGN DATA WRAPPER",
+            ObjectKind::ForeignServer => "SERVER",
+            ObjectKind::Language => "PROCEDURAL LANGUAGE",
+            ObjectKind::AccessMethod => "ACCESS METHOD",
+            ObjectKind::UserMapping => {
+                let Some((role, server)) = item.name.rsplit_once(" server ") else { return };
+                let (role, server) = (name_parts(role).concat(), name_parts(server).concat());
+                let tag = format!("USER MAPPING {role} SERVER {server}");
+                self.named.insert(("USER MAPPING".to_owned(), tag));
+                return;
+            }
+            ObjectKind::Cast => {
+                self.statements.push(format!("DROP CAST IF EXISTS {}", item.name));
+                return;
+            }
+            _ => return,
+        };
+        let name = name_parts(&item.name).concat();
+        if !self.stays.publications.contains(&name) {
+            self.named.insert((kind.to_owned(), name));
+        }
+    }
+}
+
+fn is_system(schema: &str) -> bool {
+    schema.starts_with("pg_") || schema == "information_schema"
+}
+
+impl Beyond {
+    /// Extensions, then schemas, in the order in which they go.
+    pub(super) fn doomed(&self) -> Vec<Doomed> {
+        let list: Vec<String> = self.extensions.iter().map(|name| quote_identifier(name)).collect();
+        let doomed = |kind: ObjectKind, name: &String, statement| Doomed {
+            kind: Some(kind),
+            name: format!("{} {}", kind.singular(), quote_identifier(name)),
+            identity: quote_identifier(name),
+            statement,
+        };
+        // All in one statement: one may need the other.
+        let statement = format!("DROP EXTENSION IF EXISTS {}", list.join(", "));
+        let extensions =
+            self.extensions.iter().map(|name| doomed(ObjectKind::Extension, name, statement.clone()));
+        let schemas = self.schemas.iter().map(|name| {
+            let statement = format!("DROP SCHEMA IF EXISTS {}", quote_identifier(name));
+            doomed(ObjectKind::Schema, name, statement)
+        });
+        extensions.chain(schemas).collect()
+    }
+
+    /// Takes back default privileges of all schemas together, and the comment on public; what was the
+    /// target's own comes back with the backup.
+    ///
+    /// # Errors
+    /// What ends the restore; other failures are noted.
+    pub(in crate::restore) fn settle(&self, session: &mut Session, journal: &Journal) -> Result<()> {
+        let mut statements = default_privileges(session).map_err(Error::from)?;
+        if self.usual_comment {
+            statements.push("COMMENT ON SCHEMA public IS 'standard public schema'".to_owned());
+        }
+        session.each(&statements, Clone::clone, |_, statement, error| {
+            journal.remark(format!("{statement}: {}", describe(error)));
+            Ok(())
+        })
+    }
+}
+
+/// Statements that make the default privileges of every role those that PostgreSQL has by itself.
+fn default_privileges(session: &mut Session) -> Result<Vec<String>, QueryError> {
+    // In one schema there are only additional ones; elsewhere the built-in ones may be missing too.
+    let rows = session.connection.query(
+        "WITH listed AS (SELECT d.defaclrole, d.defaclnamespace, d.defaclobjtype, d.defaclacl, \
+           CASE WHEN d.defaclnamespace = 0 THEN pg_catalog.acldefault(CASE d.defaclobjtype WHEN 'S' THEN 's' \
+             ELSE d.defaclobjtype END, d.defaclrole) ELSE '{}'::pg_catalog.aclitem[] END AS usual \
+           FROM pg_catalog.pg_default_acl d WHERE pg_catalog.pg_has_role(d.defaclrole, 'USAGE')), \
+         change AS ( \
+           SELECT l.*, held.grantee, held.privilege_type, false AS given FROM listed l \
+             CROSS JOIN LATERAL pg_catalog.aclexplode(l.defaclacl) held \
+             WHERE NOT EXISTS (SELECT FROM pg_catalog.aclexplode(l.usual) u WHERE u.grantee = held.grantee \
+               AND u.privilege_type = held.privilege_type AND u.is_grantable = held.is_grantable) \
+           UNION ALL \
+           SELECT l.*, u.grantee, u.privilege_type, true FROM listed l \
+             CROSS JOIN LATERAL pg_catalog.aclexplode(l.usual) u \
+             WHERE NOT EXISTS (SELECT FROM pg_catalog.aclexplode(l.defaclacl) held WHERE u.grantee = held.grantee \
+               AND u.privilege_type = held.privilege_type)) \
+         SELECT pg_catalog.format('ALTER DEFAULT PRIVILEGES FOR ROLE %I%s %s %s ON %s %s %s', \
+           pg_catalog.pg_get_userbyid(c.defaclrole), ' IN SCHEMA ' || pg_catalog.quote_ident(n.nspname), \
+           CASE WHEN c.given THEN 'GRANT' ELSE 'REVOKE' END, c.privilege_type, \
+           CASE c.defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'ROUTINES' \
+             WHEN 'T' THEN 'TYPES' WHEN 'n' THEN 'SCHEMAS' ELSE 'LARGE OBJECTS' END, \
+           CASE WHEN c.given THEN 'TO' ELSE 'FROM' END, \
+           CASE c.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(c.grantee)) END) \
+         FROM change c LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.defaclnamespace \
+         ORDER BY c.given, 1",
+    )?;
+    rows.iter().map(|row| row.get(0)).collect()
+}
