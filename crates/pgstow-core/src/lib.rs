@@ -6,6 +6,7 @@
 pub mod archive;
 pub mod backup;
 pub mod diff;
+pub mod drill;
 pub mod error;
 pub mod interrupt;
 pub mod inventory;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pgstow_core::interrupt::Interrupt;
 use pgstow_core::postgres::conninfo::{self, Surroundings};
-use pgstow_core::postgres::settings::ConnectionSettings;
+use pgstow_core::postgres::settings::{ConnectionSettings, Host};
 use pgstow_core::repository::Repository;
 use pgstow_core::repository::encryption::Access;
 use pgstow_core::repository::format::id::EnvironmentName;
@@ -216,6 +216,14 @@ impl<'o> App<'o> {
         Ok(database)
     }
 
+    /// How to connect to the database of a URL; `'$NAME'` takes it from a variable.
+    ///
+    /// # Errors
+    /// Usage, naming `option`.
+    pub(crate) fn connection_of_option(&self, option: &str, url: &str) -> Result<ConnectionSettings> {
+        self.connection_of_url(url).map_err(|error| error.context(option))
+    }
+
     fn connection_of_url(&self, url: &str) -> Result<ConnectionSettings> {
         let name = url.strip_prefix('$').map(|name| name.trim_start_matches('{').trim_end_matches('}'));
         if let Some(name) = name.filter(|name| is_variable_name(name)) {
@@ -239,6 +247,19 @@ impl<'o> App<'o> {
             other.is_ok_and(|other| {
                 other.database == settings.database
                     && other.hosts.iter().any(|host| settings.hosts.contains(host))
+            })
+        })
+    }
+
+    /// An environment whose database `settings` may reach. Names of this machine count as one name, so
+    /// that an environment is rather found than missed.
+    pub(crate) fn environment_at(&self, settings: &ConnectionSettings) -> Option<&Environment> {
+        self.config.environments().find(|environment| {
+            // An environment that is not configured in full is not the one that was reached.
+            let other = environment.connection(&self.config.variables, &self.process);
+            other.is_ok_and(|other| {
+                let same = |host: &Host| settings.hosts.iter().any(|own| is_same_place(own, host));
+                other.database == settings.database && other.hosts.iter().any(same)
             })
         })
     }
@@ -308,6 +329,19 @@ impl Database<'_> {
     pub(crate) fn title(&self) -> String {
         self.environment.map_or_else(|| self.endpoint(), |environment| environment.name.to_string())
     }
+}
+
+/// Whether two ways to a server may lead to the same one.
+fn is_same_place(one: &Host, other: &Host) -> bool {
+    let parts = |host: &Host| match host {
+        Host::Socket { port, .. } => (String::new(), *port),
+        Host::Tcp { host, port, .. } => {
+            let is_here = |name: &str| name == "localhost" || name == "::1" || name.starts_with("127.");
+            let name = host.to_lowercase();
+            (if is_here(&name) { String::new() } else { name }, *port)
+        }
+    };
+    one == other || parts(one) == parts(other)
 }
 
 /// `text` as one word of a shell.

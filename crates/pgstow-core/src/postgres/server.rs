@@ -12,6 +12,8 @@
 mod account;
 mod binaries;
 mod configuration;
+mod isolation;
+mod leftover;
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -28,6 +30,7 @@ use super::settings::{ConnectionSettings, Host, Secret, SslMode};
 use crate::error::{Error, Result};
 use account::Account;
 pub use binaries::ServerBinaries;
+pub use leftover::{Folder, remove_leftovers};
 
 /// Port in the socket's name of a server without TCP; its directory is its own.
 const SOCKET_PORT: u16 = 5432;
@@ -70,6 +73,8 @@ pub struct ServerOptions {
     pub encoding: String,
     /// Survive a crash of the machine (`fsync` and the like); slower.
     pub durable: bool,
+    /// Neither the server nor a program that it starts can open a connection to anything. Linux only.
+    pub isolated: bool,
 }
 
 impl Default for ServerOptions {
@@ -87,6 +92,7 @@ impl Default for ServerOptions {
             locale: "C.UTF-8".to_owned(),
             encoding: "UTF8".to_owned(),
             durable: false,
+            isolated: false,
         }
     }
 }
@@ -109,6 +115,7 @@ pub struct DisposableServer {
     encrypted: bool,
     port: u16,
     tcp: bool,
+    isolated: bool,
     data: PathBuf,
     /// `None` once the server has been given away by [`DisposableServer::keep`].
     directory: Option<TempDir>,
@@ -133,6 +140,7 @@ impl DisposableServer {
             encrypted: options.tls.is_some(),
             port: SOCKET_PORT,
             tcp: options.tcp,
+            isolated: options.isolated,
             data,
             directory: Some(directory),
         };
@@ -305,7 +313,8 @@ impl DisposableServer {
         started.map_err(|error| match last_lines(&self.log()) {
             lines if lines.is_empty() => error,
             lines => error.why(format!("its log ends with:\n{lines}")),
-        })
+        })?;
+        if self.isolated { isolation::check(&self.data) } else { Ok(()) }
     }
 
     fn control(&self, arguments: &[&str], failure: &str) -> Result<()> {
@@ -329,8 +338,10 @@ impl DisposableServer {
         if let Some(account) = &self.account {
             command.uid(account.user_id).gid(account.group_id);
         }
-        let output = command
-            .output()
+        // Only what runs on: `initdb` may have to ask the system's services for the account's name.
+        let output =
+            if self.isolated && program == "pg_ctl" { isolation::output(command) } else { command.output() };
+        let output = output
             .map_err(|error| Error::failed(failure).why(format!("cannot run {}: {error}", path.display())))?;
         if output.status.success() {
             return Ok(());

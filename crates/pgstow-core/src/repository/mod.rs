@@ -30,6 +30,6 @@ pub use format::identity::Capabilities;
 pub use listing::Listing;
 pub use open::Repository;
 pub use prune::{Amount, BackupVerdict, PruneOptions, PrunePlan, PruneReport};
-pub use receipts::{Receipts, UnreadableReceipts};
+pub use receipts::{Proof, Proven, ReceiptIndex, Receipts, UnreadableReceipts};
 pub use stored::{StoredFolders, StoredObject, StoredObjects};
 pub use timing::Timing;

@@ -16,7 +16,7 @@ use super::format::receipt::Receipt;
 use super::format::{compressed, layout};
 use super::listing::Listing;
 use super::object::ObjectFiles;
-use super::receipts::{self, Receipts, UnreadableReceipts};
+use super::receipts::{self, ReceiptIndex, Receipts, UnreadableReceipts};
 use super::select::{self, Selected};
 use super::store::{Store, StoreError};
 use super::timing::Timing;
@@ -499,6 +499,14 @@ impl Repository {
     /// The store's.
     pub fn receipts(&self, backup: &BackupId) -> Result<Receipts> {
         receipts::read(self, backup)
+    }
+
+    /// All receipts by name; reads none of them.
+    ///
+    /// # Errors
+    /// The store's, when they cannot be listed.
+    pub fn receipt_index(&self) -> Result<ReceiptIndex<'_>> {
+        receipts::index(self)
     }
 
     /// Reads the receipts of all backups, and tells which cannot be read.

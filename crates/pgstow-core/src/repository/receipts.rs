@@ -1,15 +1,19 @@
 //! Storing receipts, and finding those of a backup.
 
+use std::collections::BTreeMap;
+
 use jiff::ToSpan;
 
 use super::format::id::{BackupId, is_time, time_text};
 use super::format::layout;
-use super::format::receipt::Receipt;
+use super::format::receipt::{Receipt, Verdict};
 use super::open::{Repository, write};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How many receipts of one backup may fall into the same minute.
 const SECONDS_TO_TRY: usize = 60;
+/// How many receipts of one backup are read to learn when it was last proven.
+const NEWEST: usize = 8;
 
 /// The receipts of one backup.
 #[derive(Debug, Clone, Default)]
@@ -51,6 +55,84 @@ pub(super) fn read(repository: &Repository, backup: &BackupId) -> Result<Receipt
     found.damaged.sort_unstable();
     found.closed.sort_unstable();
     Ok(found)
+}
+
+/// All receipts by name; each is read only when it is asked for.
+pub struct ReceiptIndex<'r> {
+    repository: &'r Repository,
+    /// Paths, oldest first.
+    of: BTreeMap<BackupId, Vec<String>>,
+}
+
+/// What the newest receipts of a backup say of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Proof {
+    /// The newest receipt that proves it.
+    pub proven: Option<Proven>,
+    /// When a drill after that did not.
+    pub failed_at: Option<jiff::Timestamp>,
+    /// Some receipt is encrypted, and no key at hand opens it.
+    pub closed: bool,
+    /// Older receipts that were not looked at, since none of the newest says when it was proven.
+    pub unread: usize,
+    /// Path and what is wrong with it.
+    pub damaged: Vec<(String, String)>,
+}
+
+/// When and how a backup was proven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Proven {
+    /// When.
+    pub at: jiff::Timestamp,
+    /// How many things were left out of it.
+    pub exceptions: usize,
+    /// By a drill; otherwise by a restore.
+    pub by_drill: bool,
+}
+
+/// Lists the receipts of all backups; reads none.
+pub(super) fn index(repository: &Repository) -> Result<ReceiptIndex<'_>> {
+    let mut of: BTreeMap<BackupId, Vec<String>> = BTreeMap::new();
+    for listed in repository.store().list(layout::RECEIPTS)? {
+        if let Some(backup) = backup_of(&listed.path, repository.is_encrypted()) {
+            of.entry(backup).or_default().push(listed.path);
+        }
+    }
+    of.values_mut().for_each(|paths| paths.sort_unstable());
+    Ok(ReceiptIndex { repository, of })
+}
+
+impl ReceiptIndex<'_> {
+    /// Reads the newest receipts of a backup, up to one that proves it.
+    pub fn proof_of(&self, backup: &BackupId) -> Proof {
+        let paths = self.of.get(backup).map(Vec::as_slice).unwrap_or_default();
+        let mut proof = Proof::default();
+        for path in paths.iter().rev().take(NEWEST) {
+            let receipt = match read_one(self.repository, path, backup) {
+                Ok(receipt) => receipt,
+                Err(Unreadable::Closed) => {
+                    // No key opens the others either.
+                    proof.closed = true;
+                    return proof;
+                }
+                Err(Unreadable::Damaged(why)) => {
+                    proof.damaged.push((path.clone(), why));
+                    continue;
+                }
+            };
+            match receipt.verdict() {
+                Verdict::Proven { exceptions } => {
+                    let (at, by_drill) = (receipt.finished_at, receipt.drill.is_some());
+                    proof.proven = Some(Proven { at, exceptions, by_drill });
+                    return proof;
+                }
+                Verdict::Failed if proof.failed_at.is_none() => proof.failed_at = Some(receipt.finished_at),
+                Verdict::Failed | Verdict::Nothing => {}
+            }
+        }
+        proof.unread = paths.len().saturating_sub(NEWEST);
+        proof
+    }
 }
 
 /// Why a receipt cannot be read.

@@ -4,7 +4,7 @@
 use super::journal::Journal;
 use super::run::{Broken, Done, Left, Run};
 use super::session::Session;
-use super::{Planned, Protection, RestoreReport, report};
+use super::{Ended, Finished, Planned, Protection, RestoreReport, report};
 use crate::error::{Error, ErrorKind, Result};
 use crate::interrupt::Interrupt;
 use crate::monitor::{Event, Monitor};
@@ -19,6 +19,26 @@ pub(super) fn apply(
     monitor: &dyn Monitor,
     interrupt: &Interrupt,
 ) -> Result<RestoreReport> {
+    let Ended { receipt, result } = carry_out(planned, session, protection, monitor, interrupt);
+    let stored = planned.repository.store_receipt(&receipt);
+    // A failure counts; a receipt that cannot be stored must not hide it.
+    let Finished { seconds, notes, aftermath } = result?;
+    let (receipt_path, receipt_missing) = match stored {
+        Ok(path) => (Some(path), None),
+        // The restore is done all the same.
+        Err(error) => (None, Some(error.in_one_line())),
+    };
+    Ok(RestoreReport { receipt, receipt_path, receipt_missing, seconds, notes, aftermath })
+}
+
+/// Restores and verifies; stores no receipt.
+pub(super) fn carry_out(
+    planned: &Planned<'_>,
+    session: Session,
+    protection: Option<&Protection>,
+    monitor: &dyn Monitor,
+    interrupt: &Interrupt,
+) -> Ended {
     let started_at = jiff::Timestamp::now();
     let journal = Journal::default();
     let (target, server) = (&planned.target.target, planned.target.server());
@@ -28,22 +48,14 @@ pub(super) fn apply(
     match Run::new(planned, &journal, monitor, interrupt).carry_out(session) {
         Ok(Done { verified, seconds, aftermath }) => {
             let receipt = report::receipt(planned, &journal, verified, started_at);
-            let receipt = Receipt { safety_backup, ..receipt };
-            let (receipt_path, receipt_missing) = match planned.repository.store_receipt(&receipt) {
-                Ok(path) => (Some(path), None),
-                // The restore is done all the same.
-                Err(error) => (None, Some(error.in_one_line())),
-            };
-            let mut notes = planned.plan.notes.clone();
-            notes.extend(journal.said());
-            Ok(RestoreReport { receipt, receipt_path, receipt_missing, seconds, notes, aftermath })
+            let notes = planned.plan.notes.iter().cloned().chain(journal.said()).collect();
+            let result = Ok(Finished { seconds, notes, aftermath });
+            Ended { receipt: Receipt { safety_backup, ..receipt }, result }
         }
         Err(broken) => {
             let (error, unchanged) = settle(planned, broken, protection, monitor, interrupt);
             let receipt = report::failure(planned, &journal, &error, started_at);
-            // The failure counts; a receipt that cannot be stored must not hide it.
-            let _ = planned.repository.store_receipt(&Receipt { safety_backup, unchanged, ..receipt });
-            Err(error)
+            Ended { receipt: Receipt { safety_backup, unchanged, ..receipt }, result: Err(error) }
         }
     }
 }

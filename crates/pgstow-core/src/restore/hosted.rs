@@ -336,7 +336,7 @@ fn runs_users_function(definition: &str, hosting: &Hosting) -> bool {
 }
 
 /// The function in `… EXECUTE FUNCTION schema.name(…)`, outside of quotes.
-fn executed(definition: &str) -> Option<&str> {
+pub(super) fn executed(definition: &str) -> Option<&str> {
     let mut quote = None;
     for (index, character) in definition.char_indices() {
         match (quote, character) {

@@ -33,6 +33,7 @@ mod postgrest;
 mod prepare;
 mod privileges;
 mod reconcile;
+mod reduced;
 mod report;
 mod roles;
 mod rowsum;
@@ -60,11 +61,12 @@ use crate::postgres::ConnectionSettings;
 use crate::repository::Repository;
 use crate::repository::format::header::Header;
 use crate::repository::format::manifest::Manifest;
-use crate::repository::format::receipt::Receipt;
+use crate::repository::format::receipt::{Exception, Receipt};
 pub use after::{Aftermath, Migrations, TableSize};
 pub(crate) use hosted::keep_users;
 pub use part::RestoreSelection;
 pub use plan::RestorePlan;
+pub use reduced::{Reduction, needing};
 pub use roles::MissingRole;
 pub use undo::{Protection, WayBack, way_back};
 
@@ -102,6 +104,9 @@ pub struct RestoreOptions {
     pub create_roles: bool,
     /// The role of the target that gets what a role of the backup has, by the backup's name.
     pub role_map: BTreeMap<String, String>,
+    /// This is a drill: the target is nobody's, and what it cannot have or must not do is left out of the
+    /// backup beforehand.
+    pub drill: Option<Reduction>,
 }
 
 impl RestoreOptions {
@@ -124,6 +129,7 @@ impl RestoreOptions {
             activate_jobs: false,
             create_roles: false,
             role_map: BTreeMap::new(),
+            drill: None,
         }
     }
 }
@@ -161,6 +167,24 @@ pub struct RestoreReport {
     pub aftermath: Aftermath,
 }
 
+/// How a restore ended.
+#[must_use]
+pub(crate) struct Ended {
+    /// Stored nowhere yet.
+    pub(crate) receipt: Receipt,
+    pub(crate) result: Result<Finished>,
+}
+
+/// A restore that came to its end.
+pub(crate) struct Finished {
+    /// That loading took.
+    pub(crate) seconds: f64,
+    /// What to know, although nothing differs for it.
+    pub(crate) notes: Vec<String>,
+    /// What to look at now.
+    pub(crate) aftermath: Aftermath,
+}
+
 /// Which parts of a backup are restored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Parts {
@@ -193,6 +217,8 @@ struct Planned<'r> {
     grant_to: Vec<String>,
     plan: RestorePlan,
     steps: plan::Steps,
+    /// What a drill left out of the backup.
+    exceptions: Vec<Exception>,
 }
 
 /// Connects to the target, looks at it and plans. Nothing is changed.
@@ -228,5 +254,15 @@ impl Prepared<'_> {
     /// any other says what stays.
     pub fn apply(self, monitor: &dyn Monitor, interrupt: &Interrupt) -> Result<RestoreReport> {
         apply::apply(&self.planned, self.session, self.protection.as_ref(), monitor, interrupt)
+    }
+
+    /// What a drill leaves out of the backup.
+    pub fn exceptions(&self) -> &[Exception] {
+        &self.planned.exceptions
+    }
+
+    /// Does it and verifies; the receipt is stored nowhere.
+    pub(crate) fn carry_out(self, monitor: &dyn Monitor, interrupt: &Interrupt) -> Ended {
+        apply::carry_out(&self.planned, self.session, self.protection.as_ref(), monitor, interrupt)
     }
 }

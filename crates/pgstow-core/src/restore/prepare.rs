@@ -12,12 +12,12 @@ use super::selection::{self, Carried, Chosen, Graph, TableName};
 use super::session::Session;
 use super::standing::{self, Doomed};
 use super::target::{self, TargetState};
-use super::{Planned, Prepared, RestoreOptions, finish, guards, hosted, managed, platform, roles};
+use super::{Planned, Prepared, RestoreOptions, finish, guards, hosted, managed, platform, reduced, roles};
 use crate::archive::{self, Entry};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::inventory::catalog::Catalog;
-use crate::platform::{Platform, supabase};
+use crate::platform::{Hosting, Platform, supabase};
 use crate::postgres::Connection;
 use crate::postgres::identifier::display_name;
 use crate::repository::Repository;
@@ -55,6 +55,12 @@ pub(super) fn prepare<'r>(
     let mut target = target::read(&mut session.connection).map_err(Error::from)?;
     session.login.clone_from(&target.login);
     guards::check_server(&manifest, &target)?;
+    let mut exceptions = Vec::new();
+    if let Some(reduction) = &options.drill {
+        // Roles with the names of a platform's do not make one.
+        target.hosting = Hosting::default();
+        exceptions = reduced::project(&mut manifest, &mut catalog, &mut entries, &target, reduction);
+    }
     let managed = hosted::project(&mut manifest, &mut catalog, &mut entries, &target.hosting);
     if parts.definitions {
         target.keep(DashboardMade::find(&target, &catalog.inventory));
@@ -170,6 +176,7 @@ pub(super) fn prepare<'r>(
         grant_to,
         plan,
         steps,
+        exceptions,
     };
     Ok(Prepared { planned, session, protection: None })
 }

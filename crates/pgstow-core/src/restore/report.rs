@@ -35,6 +35,7 @@ pub(super) fn receipt(
         checksums: planned.checksums,
         lines,
         remarks,
+        drill: None,
     }
 }
 
@@ -59,5 +60,6 @@ pub(super) fn failure(
         checksums: planned.checksums,
         lines: Vec::new(),
         remarks,
+        drill: None,
     }
 }

@@ -5,7 +5,7 @@ use super::{Verdict, VerifyLine, joined};
 use crate::repository::Repository;
 use crate::repository::format::header::Header;
 use crate::repository::format::manifest::{Manifest, Sections};
-use crate::repository::format::receipt::Outcome;
+use crate::repository::format::receipt::{Outcome, Receipt, Verdict as Proof};
 
 /// The line `not empty`: a backup of nothing is the disaster that nobody notices.
 pub(super) fn not_empty(manifest: &Manifest, header: &Header) -> VerifyLine {
@@ -59,7 +59,13 @@ pub(super) fn restores(repository: &Repository, header: &Header) -> VerifyLine {
         let closed = found.closed.len();
         return line(Verdict::Open, format!("{closed} receipts that no key at hand opens"));
     }
+    let drill = last_drill(&found.receipts);
     let proven = found.receipts.iter().rev().find(|receipt| receipt.outcome == Outcome::Equal);
+    if let Some((failed, text)) = drill {
+        // No damage was found here, but a drill found something.
+        let verdict = if failed { Verdict::Open } else { Verdict::Passed };
+        return line(verdict, format!("{} recorded; {text}", found.receipts.len()));
+    }
     match proven {
         Some(receipt) => line(
             Verdict::Passed,
@@ -76,4 +82,20 @@ pub(super) fn restores(repository: &Repository, header: &Header) -> VerifyLine {
             line(Verdict::Noted, format!("{recorded} recorded, none that found everything equal"))
         }
     }
+}
+
+/// The last drill: whether it failed, and in words.
+fn last_drill(receipts: &[Receipt]) -> Option<(bool, String)> {
+    let last = receipts.iter().rev().find(|receipt| receipt.drill.is_some())?;
+    let at = last.finished_at.strftime("%Y-%m-%d %H:%M:%S UTC");
+    Some(match last.verdict() {
+        Proof::Proven { exceptions: 0 } => (false, format!("last drill at {at}: proven")),
+        Proof::Proven { exceptions } => {
+            (false, format!("last drill at {at}: proven but for {exceptions} things left out"))
+        }
+        Proof::Failed | Proof::Nothing => {
+            let why = last.remarks.first().map(|why| format!(": {why}")).unwrap_or_default();
+            (true, format!("last drill at {at}: not proven{why}"))
+        }
+    })
 }

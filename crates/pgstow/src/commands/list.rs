@@ -2,9 +2,8 @@
 
 use clap::Args;
 use jiff::Timestamp;
-use pgstow_core::repository::Repository;
 use pgstow_core::repository::format::header::Header;
-use pgstow_core::repository::format::receipt::{Outcome, Receipt};
+use pgstow_core::repository::{Proof, Repository};
 use pgstow_core::retention::{self, Candidate, Verdict};
 use pgstow_core::{Error, ErrorKind, Result};
 use serde::Serialize;
@@ -37,7 +36,16 @@ struct JsonListing<'r> {
 struct JsonBackup<'r> {
     #[serde(flatten)]
     header: &'r Header,
+    /// When a drill or restore last showed it to be good.
     proven_at: Option<Timestamp>,
+    /// Whether that was a drill.
+    proven_by_drill: bool,
+    /// How many things that one left out.
+    proven_except: usize,
+    /// When a drill failed since.
+    drill_failed_at: Option<Timestamp>,
+    /// Receipts that were not looked at.
+    unread_receipts: usize,
     /// Text of its pin.
     pinned: Option<&'r str>,
     /// Whether the configured retention keeps it.
@@ -51,14 +59,12 @@ struct JsonDamage<'r> {
     found: &'r str,
 }
 
-/// A backup and when a restore last showed it to be good.
+/// A backup and what its receipts say.
 struct Entry {
     header: Header,
-    proven_at: Option<Timestamp>,
+    proof: Proof,
     pinned: Option<String>,
     verdict: Verdict,
-    /// Receipts that no key at hand opens: it may have been.
-    closed: bool,
 }
 
 pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure> {
@@ -81,22 +87,23 @@ pub(super) fn print(app: &App<'_>, repository: &Repository, environment: Option<
     let candidates: Vec<Candidate> =
         listing.backups.iter().zip(&pins).map(|(header, pin)| Candidate::of(header, pin.is_some())).collect();
     let verdicts = retention::judge(&candidates, &prune::rules(app), app.output.zone());
+    let receipts = repository.receipt_index()?;
     let mut entries = Vec::with_capacity(listing.backups.len());
     for ((header, pinned), verdict) in listing.backups.into_iter().zip(pins).zip(verdicts).rev() {
         app.interrupt.check()?;
-        let receipts = repository.receipts(&header.id)?;
-        let proven_at = proven_at(&receipts.receipts);
-        listing
-            .damaged
-            .extend(receipts.damaged.into_iter().map(|(name, found)| (format!("receipts/{name}"), found)));
-        let closed = !receipts.closed.is_empty();
-        entries.push(Entry { header, proven_at, closed, pinned, verdict });
+        let mut proof = receipts.proof_of(&header.id);
+        listing.damaged.append(&mut proof.damaged);
+        entries.push(Entry { header, proof, pinned, verdict });
     }
     let exit = if listing.damaged.is_empty() { Exit::Done } else { Exit::Differs };
     if app.output.is_json() {
         let backups = entries.iter().map(|entry| JsonBackup {
             header: &entry.header,
-            proven_at: entry.proven_at,
+            proven_at: entry.proof.proven.map(|proven| proven.at),
+            proven_by_drill: entry.proof.proven.is_some_and(|proven| proven.by_drill),
+            proven_except: entry.proof.proven.map_or(0, |proven| proven.exceptions),
+            drill_failed_at: entry.proof.failed_at,
+            unread_receipts: entry.proof.unread,
             pinned: entry.pinned.as_deref(),
             keep: entry.verdict.keep,
             kept_because: &entry.verdict.reasons,
@@ -152,10 +159,18 @@ fn known(app: &App<'_>, backups: &[Header], name: &str) -> Result<()> {
     Err(suggest_names(error, name, &names))
 }
 
-/// The end of the newest restore that found everything equal.
-fn proven_at(receipts: &[Receipt]) -> Option<Timestamp> {
-    let equal = receipts.iter().filter(|receipt| receipt.outcome == Outcome::Equal);
-    equal.map(|receipt| receipt.finished_at).max()
+/// When a backup was last proven, in a few words; a drill that failed since then counts more.
+fn proven_text(proof: &Proof, now: Timestamp) -> String {
+    match (proof.failed_at, proof.proven) {
+        (Some(failed), _) => format!("failed {}", format::ago(failed, now)),
+        (None, Some(proven)) if proven.exceptions > 0 => {
+            format!("{}, but for {}", format::ago(proven.at, now), proven.exceptions)
+        }
+        (None, Some(proven)) => format::ago(proven.at, now),
+        (None, None) if proof.closed => "no key".to_owned(),
+        (None, None) if proof.unread > 0 => "see show".to_owned(),
+        (None, None) => "never".to_owned(),
+    }
 }
 
 fn table(entries: &[Entry], now: Timestamp) -> Table {
@@ -170,9 +185,8 @@ fn table(entries: &[Entry], now: Timestamp) -> Table {
         ("KEPT BECAUSE", Align::Cut),
         ("NOTE", Align::Cut),
     ]);
-    for Entry { header, proven_at, closed, verdict, .. } in entries {
-        let unproven = if *closed { "no key" } else { "-" };
-        let proven = proven_at.map_or_else(|| unproven.to_owned(), |time| format::ago(time, now));
+    for Entry { header, proof, verdict, .. } in entries {
+        let proven = proven_text(proof, now);
         let incomplete = (header.not_carried > 0).then(|| format!("{} not carried", header.not_carried));
         let note: Vec<&str> = incomplete.as_deref().into_iter().chain(header.note.as_deref()).collect();
         let cells = vec![
@@ -186,7 +200,12 @@ fn table(entries: &[Entry], now: Timestamp) -> Table {
             prune::kept_because(verdict),
             note.join("; "),
         ];
-        table.row(if incomplete.is_some() { Tone::Warn } else { Tone::Plain }, cells);
+        let tone = match (proof.failed_at, &incomplete) {
+            (Some(_), _) => Tone::Bad,
+            (None, Some(_)) => Tone::Warn,
+            (None, None) => Tone::Plain,
+        };
+        table.row(tone, cells);
     }
     table
 }
@@ -202,7 +221,26 @@ fn damaged_lines(text: &mut Text, damaged: &[(String, String)]) {
 
 #[cfg(test)]
 mod tests {
+    use pgstow_core::repository::Proven;
+
     use super::*;
+
+    #[test]
+    fn a_drill_that_failed_since_counts_more_than_an_earlier_proof() {
+        let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
+        let at = "2026-11-21T10:00:00Z".parse().unwrap();
+        let shown = |exceptions: Option<usize>, failed: Option<&str>, closed, unread| {
+            let proven = exceptions.map(|exceptions| Proven { at, exceptions, by_drill: true });
+            let failed_at = failed.map(|time| time.parse().unwrap());
+            proven_text(&Proof { proven, failed_at, closed, unread, damaged: Vec::new() }, now)
+        };
+        assert_eq!(shown(Some(0), None, false, 0), "2 h ago");
+        assert_eq!(shown(Some(3), None, false, 0), "2 h ago, but for 3");
+        assert_eq!(shown(Some(0), Some("2026-11-21T11:00:00Z"), false, 0), "failed 1 h ago");
+        assert_eq!(shown(None, None, true, 0), "no key");
+        assert_eq!(shown(None, None, false, 1), "see show");
+        assert_eq!(shown(None, None, false, 0), "never");
+    }
 
     #[test]
     fn a_hostile_folder_name_cannot_draw_on_the_terminal() {

@@ -68,7 +68,12 @@ pub(crate) enum Command {
 /// Whatever kept it from doing its work.
 pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<Exit, Failure> {
     let app = App::start(&arguments, output)?;
-    let patience = if matches!(arguments.command, Command::Demo(_)) { demo::PATIENCE } else { PATIENCE };
+    // What has a server of its own stops and removes it.
+    let patience = match &arguments.command {
+        Command::Demo(_) => demo::PATIENCE,
+        Command::Verify(verify) if verify.is_drill() => demo::PATIENCE,
+        _ => PATIENCE,
+    };
     signals::install(&app.interrupt, patience)?;
     dispatch(&app, arguments.command)
 }
@@ -92,6 +97,7 @@ fn recorded_as(command: &Command) -> Option<&'static str> {
         Command::Pin(_) => Some("pin"),
         Command::Unpin(_) => Some("unpin"),
         Command::Copy(_) => Some("copy"),
+        Command::Verify(arguments) if arguments.is_drill() => Some("drill"),
         Command::Init(_)
         | Command::Check(_)
         | Command::List(_)

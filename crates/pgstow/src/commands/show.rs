@@ -9,7 +9,7 @@ use pgstow_core::repository::format::header::Header;
 use pgstow_core::repository::format::manifest::{
     File, Manifest, NotCarried, Sections, Table as Stored, TableData,
 };
-use pgstow_core::repository::format::receipt::{Outcome, Receipt};
+use pgstow_core::repository::format::receipt::{Drill, Outcome, Receipt};
 use serde::Serialize;
 
 use super::backup::restore_command;
@@ -89,7 +89,10 @@ pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure>
     fields.extend(not_carried(&manifest.not_carried));
     let folder = format!("{}/backups/{}", repository.location(), header.id);
     fields.push(("files", files(&folder, &manifest.files)));
-    fields.extend(receipts.iter().rev().map(|receipt| ("restored", restored(app, receipt))));
+    fields.extend(receipts.iter().rev().map(|receipt| match &receipt.drill {
+        Some(drill) => ("drill", drilled(app, receipt, drill)),
+        None => ("restored", restored(app, receipt)),
+    }));
     fields.push(("restore", restore_command));
     text.fields(&fields);
     if !manifest.tables.is_empty() {
@@ -186,6 +189,31 @@ fn restored(app: &App<'_>, receipt: &Receipt) -> String {
         (Outcome::Failed, _) => "failed",
     };
     format!("{when} into {}: {how}", receipt.target)
+}
+
+/// A drill: what came of it, how long it took, and what kept the backup from being proven.
+fn drilled(app: &App<'_>, receipt: &Receipt, drill: &Drill) -> String {
+    let when = format::moment(receipt.finished_at, app.output.zone());
+    let left = drill.exceptions.len() as u64;
+    let how = match receipt.outcome {
+        Outcome::Equal if left == 0 => "proven".to_owned(),
+        Outcome::Equal => format!("proven but for {} left out", format::count(left, "thing")),
+        Outcome::Differs => "not proven, with differences".to_owned(),
+        Outcome::Failed => "failed".to_owned(),
+    };
+    let server = match drill.server_version.as_str() {
+        "" => String::new(),
+        version => format!(" on PostgreSQL {version}"),
+    };
+    let mut lines = vec![format!("{when}{server}: {how}, {}", format::seconds(drill.total_seconds))];
+    let failed = drill.checks.iter().filter(|check| !check.passed);
+    lines.extend(
+        failed.map(|check| {
+            format!("check {} failed: {}, expected {}", check.name, check.found, check.expected)
+        }),
+    );
+    lines.extend(receipt.remarks.iter().map(|remark| remark.replace('\n', " ")));
+    lines.join("\n")
 }
 
 fn tables(stored: &[Stored]) -> Table {

@@ -1,7 +1,10 @@
 //! `pgstow verify`: a checklist with pass or fail for each line, of one backup or of all that lies
-//! in the repository.
+//! in the repository; and drills.
 
+mod drill;
 mod present;
+
+use std::path::PathBuf;
 
 use clap::Args;
 use pgstow_core::Result;
@@ -9,6 +12,7 @@ use pgstow_core::repository::Repository;
 use pgstow_core::repository::format::header::Header;
 use pgstow_core::verify::{self, Reading, Sample, Share, VerifyReport};
 
+use super::backup::parse_jobs;
 use crate::app::App;
 use crate::exit::{Exit, Failure};
 use crate::ui::progress;
@@ -38,6 +42,46 @@ pub(crate) struct Arguments {
     /// Repeat the sample that was chosen with this seed
     #[arg(long, value_name = "NUMBER", requires = "sample")]
     seed: Option<u64>,
+
+    /// Restore the backup into a server made for it, compare everything, and run the environment's checks
+    #[arg(long, requires = "backup", conflicts_with_all = ["all", "read_data", "sample"])]
+    drill: bool,
+
+    /// Drill in a database made for it on the server of this URL; '$NAME' takes it from a variable
+    #[arg(long, value_name = "URL", requires = "drill", help_heading = "Options of drills")]
+    drill_target: Option<String>,
+
+    /// Where the server's folder is made [default: $TMPDIR, or else /var/tmp]
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        requires = "drill",
+        conflicts_with = "drill_target",
+        help_heading = "Options of drills"
+    )]
+    drill_folder: Option<PathBuf>,
+
+    /// Leave an extension out, and all that needs it; may be given several times
+    #[arg(long, value_name = "EXTENSION", requires = "drill", help_heading = "Options of drills")]
+    drill_without: Vec<String>,
+
+    /// Parallel sessions, 1 to 64 [default: one per processor, at most 8]
+    #[arg(
+        long,
+        short,
+        value_name = "N",
+        value_parser = parse_jobs,
+        requires = "drill",
+        help_heading = "Options of drills"
+    )]
+    jobs: Option<usize>,
+}
+
+impl Arguments {
+    /// Whether the backup is restored for it.
+    pub(super) fn is_drill(&self) -> bool {
+        self.drill
+    }
 }
 
 /// The value of `--sample`.
@@ -46,6 +90,9 @@ fn parse_share(text: &str) -> Result<Share, String> {
 }
 
 pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure> {
+    if arguments.drill {
+        return drill::run(app, arguments);
+    }
     let repository = app.repository()?;
     let reading = reading(arguments)?;
     repository.unlock()?;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use pgstow_core::drill::Check;
 use pgstow_core::interrupt::Interrupt;
 use pgstow_core::platform::AuthUsers;
 use pgstow_core::postgres::ConnectionSettings;
@@ -13,6 +14,7 @@ use pgstow_core::repository::format::id::EnvironmentName;
 use pgstow_core::retention::EnvironmentRules;
 use pgstow_core::{Error, ErrorKind, Result};
 
+use super::checks;
 use super::env_file::EnvFile;
 use super::file::EnvironmentSection;
 use super::password;
@@ -40,6 +42,8 @@ pub(crate) struct Environment {
     pub(crate) grant_to: Vec<String>,
     /// Which of its backups are kept; `None`: all.
     pub(crate) retention: Option<EnvironmentRules>,
+    /// What a drill asks the restored database.
+    pub(crate) checks: Vec<Check>,
     origin: Origin,
 }
 
@@ -65,6 +69,7 @@ impl Environment {
             role_map: BTreeMap::new(),
             grant_to: Vec::new(),
             retention: None,
+            checks: Vec::new(),
             origin,
         }
     }
@@ -100,8 +105,10 @@ impl Environment {
         let lock_timeout = section.lock_timeout.as_deref().map(parse_duration).transpose();
         let lock_timeout = lock_timeout.map_err(|why| usage(format!("lock_timeout {why}")))?;
         let retention = section.retention.as_ref().map(|retention| retention.rules(&name)).transpose()?;
+        let checks = checks::checks(&section.check, &name)?;
         Ok(Self {
             retention,
+            checks,
             protected: section.protected,
             jobs: section.jobs,
             lock_timeout,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
+use super::checks::{CHECK_KEYS, CheckSection};
 use super::environment::parse_interval;
 use super::retention::{RULES, RetentionSection};
 use super::suggest;
@@ -142,6 +143,8 @@ pub(crate) struct EnvironmentSection {
     pub(crate) grant_to: Vec<String>,
     /// Which backups are kept.
     pub(crate) retention: Option<RetentionSection>,
+    /// What a drill asks the restored database.
+    pub(crate) check: Vec<CheckSection>,
 }
 
 /// The value may be shown with its line, since it is no secret; the message does not repeat it all
@@ -208,14 +211,16 @@ const ENVIRONMENT: Keys = Keys {
         "role_map",
         "grant_to",
         "retention",
+        "check",
     ],
-    later: &["check", "schedule"],
+    later: &["schedule"],
 };
 
 const RETENTION: Keys = Keys {
     known: &["keep_last", "within", "hourly", "daily", "weekly", "monthly", "yearly", "label"],
     later: &[],
 };
+const CHECK: Keys = Keys { known: &CHECK_KEYS, later: &[] };
 const LABEL: Keys = Keys { known: &RULES, later: &[] };
 
 /// Reads the file's text; `name` is how errors call it.
@@ -232,6 +237,13 @@ pub(crate) fn parse(text: &str, name: &str) -> Result<ConfigFile> {
 fn subtable<'t, 'i>(table: &'t DeTable<'i>, key: &str) -> Option<&'t DeTable<'i>> {
     let (_, value) = table.iter().find(|(name, _)| name.get_ref() == key)?;
     value.get_ref().as_table()
+}
+
+/// The tables of an array.
+fn subtables<'t, 'i>(table: &'t DeTable<'i>, key: &str) -> Vec<&'t DeTable<'i>> {
+    let value = table.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value.get_ref());
+    let array = value.and_then(|value| value.as_array());
+    array.into_iter().flatten().filter_map(|value| value.get_ref().as_table()).collect()
 }
 
 struct Reader<'t> {
@@ -275,6 +287,10 @@ impl Reader<'_> {
             self.check_table(table, &ENVIRONMENT, &format!("[env.{}]", name.get_ref()))?;
             if let Some(retention) = subtable(table, "retention") {
                 self.check_retention(retention, &format!("env.{}.retention", name.get_ref()))?;
+            }
+            let place = format!("[[env.{}.check]]", name.get_ref());
+            for check in subtables(table, "check") {
+                self.check_table(check, &CHECK, &place)?;
             }
         }
         Ok(())
@@ -368,6 +384,17 @@ mod tests {
             let (message, _) = refused(text);
             assert!(message.contains("is not supported by this version"), "{message}");
         }
+    }
+
+    #[test]
+    fn an_unknown_key_of_a_check_is_named_with_its_line_and_a_near_one() {
+        let (message, hints) =
+            refused("[[env.prod.check]]\nname = 'a'\n[[env.prod.check]]\nexpect_row = 5\n");
+        assert!(
+            message.starts_with("pgstow.toml:4: unknown key \"expect_row\" in [[env.prod.check]]"),
+            "{message}"
+        );
+        assert_eq!(hints, ["did you mean \"expect_rows\"?"]);
     }
 
     #[test]

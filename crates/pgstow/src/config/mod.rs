@@ -3,6 +3,7 @@
 //!
 //! Parent folders are not searched: a backup tool must not pick up a stranger's file.
 
+mod checks;
 mod command;
 mod dotenv;
 mod encryption;

@@ -9,6 +9,7 @@ mod balance;
 mod concurrent_ddl;
 mod connections;
 mod copy;
+mod drill;
 mod encryption;
 mod ground;
 mod incremental;

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::program::{self, Outcome, Running};
 use super::psql::Database;
-use super::servers::client_programs;
+use super::servers::{client_programs, programs};
 
 /// Where tests run the program; removed when dropped.
 pub(crate) struct Workspace {
@@ -48,6 +48,22 @@ impl Workspace {
         let mut path = client_programs(major).into_os_string();
         path.push(":/usr/bin:/bin");
         self.variables.insert("PATH".to_owned(), path);
+    }
+
+    /// Puts the programs of a server before the client programs that suit it, for drills.
+    pub(crate) fn servers_of(&mut self, major: u32) {
+        let mut path = programs(&major.to_string()).into_os_string();
+        path.push(":");
+        path.push(client_programs(major));
+        path.push(":/usr/bin:/bin");
+        self.variables.insert("PATH".to_owned(), path);
+    }
+
+    /// Writes `pgstow.toml`: the repository, the environment `prod`, and what follows in its section.
+    pub(crate) fn configure(&self, more: &str) {
+        let text =
+            format!("[repository]\nurl = 'backups'\n[env.prod]\nurl = '${{DATABASE_URL_PROD}}'\n{more}");
+        std::fs::write(self.path().join("pgstow.toml"), text).expect("a configuration");
     }
 
     /// Names a database: `DATABASE_URL_<name>`.

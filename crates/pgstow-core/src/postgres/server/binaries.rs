@@ -44,6 +44,32 @@ impl ServerBinaries {
             })
     }
 
+    /// The programs for a server that is to hold what a server of version `major` held: of that version
+    /// if it is installed, or else of the next newer one.
+    ///
+    /// # Errors
+    /// Refused when none is installed that is new enough; names the package to install.
+    pub fn at_least(major: u32, search_path: Option<&OsStr>) -> Result<Self> {
+        // What is on PATH was chosen by somebody.
+        let folders = folders(search_path).into_iter().chain(installed());
+        let mut found: Vec<Self> = folders.filter_map(|folder| Self::in_directory(&folder)).collect();
+        found.extend(named_by_pg_config(search_path));
+        let newest = found.iter().map(|binaries| binaries.major).max();
+        let suitable = found.into_iter().filter(|binaries| binaries.major >= major);
+        suitable.min_by_key(|binaries| binaries.major).ok_or_else(|| {
+            let error = Error::refused(format!(
+                "no PostgreSQL server of version {major} or newer is installed on this machine"
+            ));
+            match newest {
+                Some(newest) => error.why(format!("the newest is of version {newest}")),
+                None => {
+                    error.why("initdb, pg_ctl and postgres are neither in /usr/lib/postgresql nor on PATH")
+                }
+            }
+            .hint(format!("install one: apt-get install postgresql-{major}"))
+        })
+    }
+
     /// The folder.
     pub fn directory(&self) -> &Path {
         &self.directory
@@ -119,6 +145,34 @@ mod tests {
         assert_eq!(major_of("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n"), Some(15));
         assert_eq!(major_of("postgres (PostgreSQL) 19beta1"), Some(19));
         assert_eq!(major_of("postgres (PostgreSQL)"), None);
+    }
+
+    /// A folder with programs that say they are of a version.
+    fn fake(root: &Path, major: u32) -> PathBuf {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = root.join(major.to_string());
+        std::fs::create_dir(&folder).unwrap();
+        for program in PROGRAMS {
+            let path = folder.join(program);
+            std::fs::write(&path, format!("#!/bin/sh\necho 'postgres (PostgreSQL) {major}.1'\n")).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn the_same_version_is_preferred_then_the_next_newer_one() {
+        // Versions that nobody has installed.
+        let root = tempfile::tempdir().unwrap();
+        let folders = [903, 901, 902].map(|major| fake(root.path(), major));
+        let path = std::env::join_paths(folders).unwrap();
+        for (needed, expected) in [(901, 901), (902, 902), (900, 901)] {
+            assert_eq!(ServerBinaries::at_least(needed, Some(&path)).unwrap().major(), expected);
+        }
+        let error = ServerBinaries::at_least(904, Some(&path)).unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::Refused);
+        assert_eq!(error.reason().unwrap(), "the newest is of version 903");
+        assert_eq!(error.hints(), ["install one: apt-get install postgresql-904"]);
     }
 
     #[test]

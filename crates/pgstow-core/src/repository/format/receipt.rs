@@ -1,4 +1,4 @@
-//! The receipt: the record of what a restore did and found.
+//! The receipt: the record of what a restore or a drill did and found.
 
 use serde::{Deserialize, Serialize};
 
@@ -32,9 +32,81 @@ pub struct Receipt {
     pub lines: Vec<Line>,
     /// Everything that was skipped, mapped or differs, in words.
     pub remarks: Vec<String>,
+    /// What only a drill has to say; `None` for a restore.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill: Option<Drill>,
+}
+
+/// What a drill adds to a receipt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Drill {
+    /// Such as `15.18`: the server that was restored into.
+    pub server_version: String,
+    /// The server was made for the drill, and shut off from the network; otherwise it was given.
+    pub own_server: bool,
+    /// Seconds from the first definition to the last row and index, the comparison excepted.
+    pub restore_seconds: f64,
+    /// Seconds in all, the server's start and the checks included.
+    pub total_seconds: f64,
+    /// Rows that were restored.
+    pub rows: u64,
+    /// What this place could not have or must not do, so that it was left out before the restore began.
+    pub exceptions: Vec<Exception>,
+    /// The user's own checks.
+    pub checks: Vec<CheckResult>,
+}
+
+/// Something of the backup that a drill leaves out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exception {
+    /// Such as `extension hypopg` or `table public.plans`.
+    pub what: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What came of one of the user's checks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CheckResult {
+    /// Its name.
+    pub name: String,
+    /// Whether it found what was expected.
+    pub passed: bool,
+    /// What was expected, in words.
+    pub expected: String,
+    /// What was found, or why it could not be run.
+    pub found: String,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// What a receipt says of its backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Restored, contents compared, all equal but for what was left out beforehand (so many things).
+    Proven {
+        /// How many things were left out.
+        exceptions: usize,
+    },
+    /// A drill that did not show it.
+    Failed,
+    /// A restore that says nothing of the backup: contents were not compared, or the target's own ways
+    /// made the difference.
+    Nothing,
 }
 
 impl Receipt {
+    /// What it says of its backup.
+    pub fn verdict(&self) -> Verdict {
+        match (&self.drill, self.outcome, self.checksums) {
+            (drill, Outcome::Equal, true) => {
+                Verdict::Proven { exceptions: drill.as_ref().map_or(0, |drill| drill.exceptions.len()) }
+            }
+            (Some(_), _, _) => Verdict::Failed,
+            (None, _, _) => Verdict::Nothing,
+        }
+    }
+
     /// The file.
     pub(crate) fn to_file(&self) -> Vec<u8> {
         sealed::seal(self)

@@ -18,6 +18,7 @@ use crate::arguments::{PartArguments, SectionArguments};
 use crate::exit::{Exit, Failure};
 pub(super) use order::{Order, carry_out};
 pub(super) use safety::undo_command;
+pub(super) use summary::verification;
 
 /// The server does nearly all the work, and each session may build an index in memory.
 const SESSIONS_PER_PROCESSOR: usize = 1;

@@ -75,7 +75,7 @@ fn migrations(found: &Migrations) -> String {
 }
 
 /// The comparison: all kinds, every table that differs, and one line for those that do not.
-fn verification(text: &mut Text, receipt: &Receipt, output: &Output) {
+pub(in crate::commands) fn verification(text: &mut Text, receipt: &Receipt, output: &Output) {
     let mut table = Table::new(&[
         ("", Align::Left),
         ("VERIFIED", Align::Cut),
