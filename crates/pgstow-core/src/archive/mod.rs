@@ -1,19 +1,17 @@
-//! Archives of pg_dump: reading their table of contents.
+//! What pg_dump writes: archives of definitions, as backups hold them, and files that users have.
 //!
-//! Only definitions are taken from archives; rows travel as chunks. Archives come out of the
-//! repository checked against their hash, and still nothing in them is trusted to be well formed:
-//! counts are compared with the archive's length before anything is allocated.
+//! A backup takes only definitions from an archive; its rows travel as chunks. Files ([`file`]) bring
+//! rows along, and may be plain SQL ([`sql`]). Nothing in either is trusted to be well formed: no
+//! number is believed before the bytes are there.
 
-mod preamble;
-
-use std::io::Cursor;
-
-use libpgdump::CustomReader;
+pub(crate) mod compressed;
+pub(crate) mod file;
+pub(crate) mod input;
+pub(crate) mod sql;
+pub(crate) mod toc;
 
 use crate::error::{Error, Result};
-
-/// Longest archive that is read. A definition of ten thousand tables takes about 50 MB.
-const LIMIT_BYTES: usize = 1 << 30;
+use toc::Toc;
 
 /// One entry of a table of contents.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,56 +56,19 @@ pub enum Section {
     PostData,
 }
 
-/// Reads the table of contents of a custom-format archive (versions 1.12 to 1.16), in archive
-/// order.
+/// Reads the table of contents of the schema archive of a backup (custom format, versions 1.12 to
+/// 1.16), in archive order.
 ///
 /// # Errors
 /// When it is no such archive or is damaged.
 pub fn read(archive: &[u8]) -> Result<Vec<Entry>> {
-    if archive.len() > LIMIT_BYTES {
-        return Err(damaged(format!("it is longer than {LIMIT_BYTES} bytes")));
-    }
-    preamble::check(archive).map_err(damaged)?;
-    let reader = CustomReader::open(Cursor::new(archive))
-        .map_err(|error| Error::failed("the schema archive cannot be read").source(error))?;
-    let entries: Vec<Entry> = reader.entries().iter().map(entry).collect::<Result<_>>()?;
-    let mut ids: Vec<i32> = entries.iter().map(|entry| entry.id).collect();
-    ids.sort_unstable();
-    if ids.windows(2).any(|pair| pair.first() == pair.last()) {
-        return Err(damaged("two entries have the same id"));
-    }
-    Ok(entries)
+    let in_backup = |error: Error| error.context("the schema archive of the backup");
+    let toc = Toc::read(&mut &*archive).map_err(in_backup)?;
+    let mut other = |encoding: &str, _: &[&[u8]]| Err(damaged(format!("its text is in {encoding}")));
+    let entries = toc.entries(&mut other).map_err(in_backup)?;
+    Ok(entries.into_iter().map(|(entry, _)| entry).collect())
 }
 
 fn damaged(reason: impl Into<String>) -> Error {
-    Error::failed("the schema archive is damaged").why(reason)
-}
-
-fn entry(read: &libpgdump::Entry) -> Result<Entry> {
-    let kind = read.desc.as_str().to_owned();
-    let oid = |text: &str| {
-        text.parse()
-            .map_err(|_| damaged(format!("entry {} ({kind}) has an OID that is no number", read.dump_id)))
-    };
-    Ok(Entry {
-        id: read.dump_id,
-        catalog_oid: oid(&read.table_oid)?,
-        oid: oid(&read.oid)?,
-        tag: read.tag.clone().unwrap_or_default(),
-        schema: read.namespace.clone().filter(|schema| !schema.is_empty()),
-        owner: read.owner.clone().filter(|owner| !owner.is_empty()),
-        tablespace: read.tablespace.clone(),
-        access_method: read.tableam.clone().filter(|method| !method.is_empty()),
-        relation_kind: read.relkind,
-        definition: read.defn.clone().unwrap_or_default(),
-        drop_statement: read.drop_stmt.clone().unwrap_or_default(),
-        dependencies: read.dependencies.clone(),
-        section: match read.section {
-            libpgdump::Section::None => Section::None,
-            libpgdump::Section::PreData => Section::PreData,
-            libpgdump::Section::Data => Section::Data,
-            libpgdump::Section::PostData => Section::PostData,
-        },
-        kind,
-    })
+    Error::failed("the archive is damaged").why(reason)
 }

@@ -162,6 +162,15 @@ impl Connection {
         Ok(self.exchange(Task::Execute)?.count)
     }
 
+    /// As [`Connection::execute`], with statements in the session's own encoding.
+    ///
+    /// # Errors
+    /// As [`Connection::query`].
+    pub fn execute_bytes(&mut self, sql: &[u8]) -> Result<u64, QueryError> {
+        self.send_bytes(sql)?;
+        Ok(self.exchange(Task::Execute)?.count)
+    }
+
     /// Runs `COPY … TO STDOUT` and passes the data on in pieces as they arrive (not aligned to
     /// rows, no piece larger than the read buffer); the number of rows.
     ///
@@ -195,7 +204,15 @@ impl Connection {
     /// # Errors
     /// As [`Connection::query`].
     pub fn copy_in(&mut self, sql: &str) -> Result<CopyIn<'_>, QueryError> {
-        self.send_query(sql)?;
+        self.copy_in_bytes(sql.as_bytes())
+    }
+
+    /// As [`Connection::copy_in`], with a statement in the session's own encoding.
+    ///
+    /// # Errors
+    /// As [`Connection::query`].
+    pub fn copy_in_bytes(&mut self, sql: &[u8]) -> Result<CopyIn<'_>, QueryError> {
+        self.send_bytes(sql)?;
         if !self.exchange(Task::StartCopyIn)?.copy_in_started {
             return Err(QueryError::Shape("the statement is not COPY … FROM STDIN".to_owned()));
         }
@@ -208,9 +225,21 @@ impl Connection {
     }
 
     fn send_query(&mut self, sql: &str) -> Result<(), QueryError> {
-        let mut packet = BytesMut::new();
-        frontend::query(sql, &mut packet)
-            .map_err(|_| QueryError::Shape("a statement that holds a zero byte".to_owned()))?;
+        self.send_bytes(sql.as_bytes())
+    }
+
+    fn send_bytes(&mut self, sql: &[u8]) -> Result<(), QueryError> {
+        if sql.contains(&0) {
+            return Err(QueryError::Shape("a statement that holds a zero byte".to_owned()));
+        }
+        // Length (itself included), text, zero byte.
+        let length = u32::try_from(sql.len() + 5).ok().filter(|length| *length <= i32::MAX.unsigned_abs());
+        let length = length.ok_or_else(|| QueryError::Shape("a statement longer than 2 GiB".to_owned()))?;
+        let mut packet = Vec::with_capacity(sql.len() + 6);
+        packet.push(b'Q');
+        packet.extend_from_slice(&length.to_be_bytes());
+        packet.extend_from_slice(sql);
+        packet.push(0);
         self.send(&packet)
     }
 

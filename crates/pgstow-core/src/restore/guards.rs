@@ -40,6 +40,28 @@ pub(super) fn parts(held: Sections, asked: Sections) -> Result<Parts> {
 /// # Errors
 /// Refused, with the reason.
 pub(super) fn check_server(manifest: &Manifest, target: &TargetState) -> Result<()> {
+    let source = Origin {
+        major: manifest.source.server_version_num / 10_000,
+        version: &manifest.source.server_version,
+        encoding: &manifest.source.encoding,
+    };
+    check_origin(&source, "backup's", target)
+}
+
+/// Where what is restored comes from.
+pub(super) struct Origin<'a> {
+    /// Major version of the server; 0 when it is not known.
+    pub(super) major: u32,
+    pub(super) version: &'a str,
+    /// Encoding of its text.
+    pub(super) encoding: &'a str,
+}
+
+/// Whether the server can hold what comes from there; `whose` says what that is.
+///
+/// # Errors
+/// Refused, with the reason.
+pub(super) fn check_origin(source: &Origin<'_>, whose: &str, target: &TargetState) -> Result<()> {
     let what = &target.target;
     if target.in_recovery {
         return Err(Error::refused(format!("{what} is a standby: nothing can be written there"))
@@ -50,17 +72,16 @@ pub(super) fn check_server(manifest: &Manifest, target: &TargetState) -> Result<
             .why("default_transaction_read_only is on")
             .hint("turn it off for this role or database, or choose another target"));
     }
-    let source_major = manifest.source.server_version_num / 10_000;
-    if target.major() < source_major {
+    if target.major() < source.major {
         return Err(Error::refused(format!(
-            "{what} runs {}, older than the backup's PostgreSQL {}",
+            "{what} runs {}, older than the {whose} PostgreSQL {}",
             target.server(),
-            manifest.source.server_version
+            source.version
         ))
         .why("an older server does not understand all definitions of a newer one")
-        .hint(format!("restore into PostgreSQL {source_major} or newer")));
+        .hint(format!("restore into PostgreSQL {} or newer", source.major)));
     }
-    check_encoding(&manifest.source.encoding, target)
+    check_encoding(source.encoding, target)
 }
 
 fn check_encoding(source: &str, target: &TargetState) -> Result<()> {

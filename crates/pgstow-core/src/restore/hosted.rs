@@ -159,7 +159,7 @@ fn leave_out_platforms(entries: &mut Vec<Entry>, source: &Hosting, target: &Host
 }
 
 /// Whether an entry of the archive is the user's at the target.
-fn is_restored(entry: &Entry, source: &Hosting, target: &Hosting) -> bool {
+pub(super) fn is_restored(entry: &Entry, source: &Hosting, target: &Hosting) -> bool {
     let is_platforms = |role: &str| source.is_service_role(role) || target.is_service_role(role);
     let is_users = |schema: &str| target.keeper(schema) == Keeper::User;
     match (entry.kind.as_str(), &entry.schema) {

@@ -6,6 +6,7 @@
 //! empty only when asked to, or when there is too much for one transaction and a safety backup to go
 //! back to: that is put back when the restore fails.
 
+pub mod file;
 pub mod plan;
 
 mod after;

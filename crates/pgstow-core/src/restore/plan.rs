@@ -359,6 +359,7 @@ fn created(input: &Input<'_>, entries: &[&Entry]) -> BTreeMap<ObjectKind, usize>
     counts
 }
 
+/// The kind of object that an entry of an archive makes.
 pub(super) fn kind_of(kind: &str) -> Option<ObjectKind> {
     Some(match kind {
         "SCHEMA" => ObjectKind::Schema,

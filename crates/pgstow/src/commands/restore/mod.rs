@@ -1,5 +1,6 @@
 //! `pgstow restore`: plan, confirmation, restore, verification, receipt.
 
+mod file;
 pub(super) mod guard;
 mod order;
 mod present;
@@ -27,8 +28,8 @@ const SESSIONS_PER_PROCESSOR: usize = 1;
 #[derive(Debug, Args)]
 #[command(group(clap::ArgGroup::new("target").required(true).args(["to", "url"])))]
 pub(crate) struct Arguments {
-    /// Backup: latest, ENV@latest, ENV@LABEL, an id or its unique beginning
-    #[arg(value_name = "BACKUP")]
+    /// Backup: latest, ENV@latest, ENV@LABEL, an id or its unique beginning; or a file of pg_dump
+    #[arg(value_name = "BACKUP|FILE")]
     backup: String,
 
     /// Environment to restore into
@@ -115,6 +116,10 @@ impl Arguments {
 }
 
 pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure> {
+    let nothing_changed = |error| Failure::closing("nothing was changed")(error);
+    if let Some(path) = file::named(app, &arguments.backup).map_err(nothing_changed)? {
+        return file::run(app, arguments, &path);
+    }
     let repository = app.repository()?;
     let header = repository.resolve(&arguments.backup)?;
     app.facts.backup(&header.id);

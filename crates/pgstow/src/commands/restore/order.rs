@@ -47,7 +47,13 @@ pub(in crate::commands) fn carry_out(
         return Ok(Exit::Done);
     }
     app.output.note(&present::plan(app, prepared.plan(), order.header, &title));
-    confirm(app, order, prepared.plan()).map_err(nothing_changed)?;
+    let question = Question {
+        target: order.target,
+        yes: order.yes,
+        only_rows: order.options.sections == Sections::DataOnly,
+        undoes: order.undoes.is_some(),
+    };
+    confirm(app, &question, prepared.plan()).map_err(nothing_changed)?;
     let prepared = protect(app, repository, order, prepared).map_err(nothing_changed)?;
     let report = apply(app, prepared, &title)?;
     summary::present(app, &report, &title, &order.undo_command)?;
@@ -106,12 +112,22 @@ fn exit_of(report: &RestoreReport) -> Exit {
     }
 }
 
+/// What the question before a restore depends on, besides the plan.
+pub(super) struct Question<'a> {
+    pub(super) target: &'a Database<'a>,
+    /// `--yes`.
+    pub(super) yes: Option<&'a str>,
+    /// Definitions stay as they are.
+    pub(super) only_rows: bool,
+    pub(super) undoes: bool,
+}
+
 /// Asks for what has to be confirmed.
 ///
 /// # Errors
 /// Refused, or interrupted at the question.
-fn confirm(app: &App<'_>, order: &Order<'_>, plan: &RestorePlan) -> Result<()> {
-    let target = order.target;
+pub(super) fn confirm(app: &App<'_>, question: &Question<'_>, plan: &RestorePlan) -> Result<()> {
+    let target = question.target;
     // The same database may be reached by another name: what is protected stays protected.
     let named = target.environment.filter(|environment| environment.protected);
     let protected =
@@ -121,15 +137,14 @@ fn confirm(app: &App<'_>, order: &Order<'_>, plan: &RestorePlan) -> Result<()> {
         destructive: plan.destructive,
         target: &title,
         protected: protected.map(|name| name.as_str()),
-        yes: order.yes,
+        yes: question.yes,
         interactive: app.output.terminal().interactive,
     };
     let decision = guard::decide(&request);
-    let only_rows = order.options.sections == Sections::DataOnly;
-    let effect = match (order.undoes, only_rows) {
-        (Some(_), _) => "puts back all of",
-        (None, true) => "replaces the rows of",
-        (None, false) => "replaces what is in",
+    let effect = match (question.undoes, question.only_rows) {
+        (true, _) => "puts back all of",
+        (false, true) => "replaces the rows of",
+        (false, false) => "replaces what is in",
     };
     let question = match &decision {
         Decision::Go => return Ok(()),

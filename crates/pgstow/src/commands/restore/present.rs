@@ -45,7 +45,7 @@ pub(super) fn plan(app: &App<'_>, plan: &RestorePlan, header: &Header, title: &s
 }
 
 /// What a failure would leave.
-fn way_of_working(plan: &RestorePlan, title: &str) -> String {
+pub(super) fn way_of_working(plan: &RestorePlan, title: &str) -> String {
     if plan.atomic {
         return format!("one transaction: if anything fails, {title} stays as it is");
     }
@@ -61,7 +61,7 @@ fn way_of_working(plan: &RestorePlan, title: &str) -> String {
     }
 }
 
-fn steps(plan: &RestorePlan) -> Vec<(&'static str, String)> {
+pub(super) fn steps(plan: &RestorePlan) -> Vec<(&'static str, String)> {
     let mut fields = part(plan);
     if plan.destructive {
         let rows = format::count(plan.drop_rows, "row");

@@ -32,7 +32,7 @@ pub(super) fn present(app: &App<'_>, report: &RestoreReport, title: &str, undo_c
     let equal = receipt.outcome == Outcome::Equal && report.receipt_missing.is_none();
     let mut text = output.text();
     if !output.is_quiet() || !equal {
-        verification(&mut text, receipt, output);
+        verification(&mut text, &receipt.lines, "BACKUP", output);
         tables(&mut text, receipt, &report.aftermath, output);
         text.fields(&fields(report, undo_command));
         last_line(&mut text, report, title, output);
@@ -75,14 +75,19 @@ fn migrations(found: &Migrations) -> String {
 }
 
 /// The comparison: all kinds, every table that differs, and one line for those that do not.
-pub(in crate::commands) fn verification(text: &mut Text, receipt: &Receipt, output: &Output) {
+pub(in crate::commands) fn verification(
+    text: &mut Text,
+    lines: &[Line],
+    source: &'static str,
+    output: &Output,
+) {
     let mut table = Table::new(&[
         ("", Align::Left),
         ("VERIFIED", Align::Cut),
-        ("BACKUP", Align::Right),
+        (source, Align::Right),
         ("TARGET", Align::Right),
     ]);
-    for line in shown_lines(&receipt.lines) {
+    for line in shown_lines(lines) {
         let (tone, mark) = output.mark(line.equal);
         let tone = if line.equal { Tone::Plain } else { tone };
         let numbers = [format::number(line.expected), format::number(line.found)];

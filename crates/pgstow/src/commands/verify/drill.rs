@@ -96,7 +96,7 @@ fn present(app: &App<'_>, report: &DrillReport, header: &Header) -> Result<()> {
     }
     let mut text = output.text();
     if !output.is_quiet() || !proven {
-        verification(&mut text, receipt, output);
+        verification(&mut text, &receipt.lines, "BACKUP", output);
         checks(&mut text, drill, output);
         text.fields(&fields(report, receipt, drill));
         last_line(&mut text, receipt, drill, header, output);

@@ -1,0 +1,391 @@
+//! An archive as steps: definitions, rows and large objects in the order of the file, then what comes
+//! after the rows, positions, privileges, materialized views, and last what would act on our own
+//! statements.
+
+use std::collections::BTreeSet;
+use std::io;
+
+use super::FileFacts;
+use super::script;
+use super::step::{Act, Destination, Rows, Statement, Step, Visit};
+use crate::archive::Entry;
+use crate::archive::compressed::Compression;
+use crate::archive::file::{Block, DumpFile, Format, Part};
+use crate::archive::input::{Copied, Input};
+use crate::archive::sql::{self, Name, Piece, Script, classify};
+use crate::archive::toc::{Decode, Toc};
+use crate::error::{Error, Result};
+use crate::platform::{Hosting, Keeper};
+use crate::postgres::identifier::{display_name, quote_identifier, quote_literal};
+use crate::restore::entry::{self, Surroundings};
+use crate::restore::hosted;
+use crate::restore::plan::phases;
+use crate::restore::selection::{Carried, Graph, choose};
+use crate::restore::target::TargetState;
+
+/// Large objects made by one statement.
+const BATCH: usize = 1000;
+/// Archives up to this version name objects without their schema.
+const LAST_WITH_SEARCH_PATH: u8 = 12;
+
+/// An archive of pg_dump.
+pub(super) struct Archive {
+    file: DumpFile,
+    toc: Toc,
+    entries: Vec<Entry>,
+    /// The COPY statement of each entry.
+    copies: Vec<String>,
+}
+
+/// What is going on while the steps are given.
+struct Walker<'w> {
+    archive: &'w Archive,
+    target: &'w TargetState,
+    visit: &'w mut Visit<'w>,
+    /// Schema that the search path leads to.
+    path: Option<String>,
+}
+
+impl Archive {
+    /// Reads the table of contents.
+    pub(super) fn open(file: DumpFile) -> Result<Self> {
+        let toc = file.toc()?;
+        Ok(Self { file, toc, entries: Vec::new(), copies: Vec::new() })
+    }
+
+    /// Makes text of the entries, with the help of the server where it is of another encoding.
+    pub(super) fn decode(&mut self, decode: &mut Decode<'_>) -> Result<()> {
+        let decoded = self.toc.entries(decode).map_err(|error| error.context(self.file.path().display()))?;
+        (self.entries, self.copies) = decoded.into_iter().unzip();
+        Ok(())
+    }
+
+    pub(super) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The encoding of the rows.
+    pub(super) fn encoding(&self) -> String {
+        self.toc.encoding()
+    }
+
+    pub(super) fn facts(&self) -> FileFacts {
+        let kind = match self.file.format {
+            Format::Directory => "directory",
+            Format::Tar => "tar",
+            Format::Custom | Format::Plain => "custom",
+        };
+        let mut format = format!("{kind} archive 1.{}", self.toc.version);
+        for compression in [self.toc.compression, self.file.compression] {
+            if compression != Compression::None && (kind == "custom" || compression == self.file.compression)
+            {
+                format.push_str(", ");
+                format.push_str(compression.name());
+            }
+        }
+        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        FileFacts {
+            file: self.file.path().display().to_string(),
+            format,
+            database: some(&self.toc.database),
+            server_version: some(&self.toc.server_version),
+            dump_version: some(&self.toc.dump_version),
+            made: some(&self.toc.created),
+        }
+    }
+
+    /// # Errors
+    /// As [`super::step::Source::walk`].
+    pub(super) fn walk(&self, target: &TargetState, visit: &mut Visit<'_>) -> Result<()> {
+        let mut forward = |step: Step<'_>| visit(step);
+        Walker { archive: self, target, visit: &mut forward, path: None }.all()
+    }
+}
+
+impl Walker<'_> {
+    fn all(&mut self) -> Result<()> {
+        let entries = self.archive.entries();
+        let graph = Graph::new(entries);
+        let mut chosen = choose(&graph, &Carried::Everything);
+        for remark in std::mem::take(&mut chosen.remarks) {
+            (self.visit)(Step::LeftOut(remark))?;
+        }
+        self.leave_out_platform(entries)?;
+        chosen.entries.retain(|&index| entries.get(index).is_some_and(|entry| self.is_wanted(entry)));
+        let phases = phases(&graph, &chosen);
+        self.strings()?;
+        self.replay(&phases.before)?;
+        self.make_large_objects()?;
+        self.data()?;
+        self.replay(&phases.after)?;
+        for entry in entries.iter().filter(|entry| entry.kind == "SEQUENCE SET") {
+            if self.is_wanted(entry) {
+                self.with_path(entry)?;
+                self.run(Act::Position, &entry.definition, &entry::name(entry))?;
+            }
+        }
+        for entry in entries.iter().filter(|entry| entry.kind == "ACL") {
+            if self.is_wanted(entry) && !entry.tag.starts_with("DATABASE ") {
+                self.with_path(entry)?;
+                self.privileges(entry)?;
+            }
+        }
+        for entry in entries.iter().filter(|entry| entry.kind == "MATERIALIZED VIEW DATA") {
+            if self.is_wanted(entry) {
+                self.with_path(entry)?;
+                self.run(Act::Refresh, &entry.definition, &entry::name(entry))?;
+            }
+        }
+        self.replay(&phases.late)
+    }
+
+    /// What a platform keeps for itself is left out.
+    fn is_wanted(&self, entry: &Entry) -> bool {
+        hosted::is_restored(entry, &Hosting::default(), &self.target.hosting)
+    }
+
+    fn leave_out_platform(&mut self, entries: &[Entry]) -> Result<()> {
+        let hosting = &self.target.hosting;
+        let schemas: BTreeSet<&str> = entries
+            .iter()
+            .filter_map(|entry| entry.schema.as_deref())
+            .filter(|schema| hosting.keeper(schema) != Keeper::User)
+            .collect();
+        for schema in schemas {
+            let platform = hosting.platform;
+            (self.visit)(Step::LeftOut(format!(
+                "what the file holds of schema {schema} is left out: {platform} makes it"
+            )))?;
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, act: Act, text: &str, name: &str) -> Result<()> {
+        if text.trim().is_empty() {
+            return Ok(());
+        }
+        let statement = Statement { act, text: text.as_bytes().to_vec(), name: name.to_owned() };
+        (self.visit)(Step::Statement(statement))
+    }
+
+    fn set(&mut self, setting: &str, value: &str, text: &str) -> Result<()> {
+        let act = Act::Session { setting: setting.to_owned(), value: value.to_owned() };
+        self.run(act, text, &format!("setting {setting}"))
+    }
+
+    /// How the archive writes strings.
+    fn strings(&mut self) -> Result<()> {
+        let entries = self.archive.entries().iter();
+        let off =
+            entries.clone().any(|entry| entry.kind == "STDSTRINGS" && entry.definition.contains("'off'"));
+        if off {
+            self.set("standard_conforming_strings", "off", "SET standard_conforming_strings = off")?;
+        }
+        Ok(())
+    }
+
+    /// Old archives rely on the search path.
+    fn with_path(&mut self, entry: &Entry) -> Result<()> {
+        let old = self.archive.toc.version <= LAST_WITH_SEARCH_PATH;
+        if !old || entry.schema.is_none() || entry.schema == self.path {
+            return Ok(());
+        }
+        self.path.clone_from(&entry.schema);
+        let schema = quote_identifier(entry.schema.as_deref().unwrap_or_default());
+        self.set("search_path", &schema, &format!("SET search_path = {schema}, pg_catalog"))
+    }
+
+    fn replay(&mut self, indexes: &[usize]) -> Result<()> {
+        let archive = self.archive;
+        let target = self.target;
+        let new_methods: BTreeSet<&str> = archive
+            .entries()
+            .iter()
+            .filter(|entry| entry.kind == "ACCESS METHOD")
+            .map(|entry| entry.tag.as_str())
+            .collect();
+        let stays = hosted::stays(target);
+        let surroundings = Surroundings {
+            has_tablespace: &|name| target.tablespaces.contains(name),
+            has_access_method: &|name| target.access_methods.contains(name) || new_methods.contains(name),
+            has_schema: &|name| target.schemas.contains_key(name),
+            has_publication: &|name| stays.publications.contains(name),
+            has_function: &|_, _| false,
+            schema_for_extension: &|_| None,
+        };
+        for entry in indexes.iter().filter_map(|&index| archive.entries().get(index)) {
+            self.with_path(entry)?;
+            let name = entry::name(entry);
+            let object = Name { schema: entry.schema.clone(), name: entry.tag.clone() };
+            let act = match entry.kind.as_str() {
+                "DEFAULT ACL" => Act::Privilege,
+                "COMMENT" | "SECURITY LABEL" | "DEFAULT" | "ROW SECURITY" | "SEQUENCE OWNED BY" => {
+                    Act::Change
+                }
+                kind => Act::Create { kind: kind.to_owned(), object },
+            };
+            if entry.kind == "DEFAULT ACL" {
+                self.privileges(entry)?;
+                continue;
+            }
+            self.run(act, &entry::statements(entry, &surroundings), &name)?;
+            let owner = entry::owner(entry).and_then(|owner| entry::owner_statement(entry, owner));
+            if let Some(statement) = owner {
+                self.run(Act::Change, &statement, &name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One by one, since each may name a role that is not there.
+    fn privileges(&mut self, entry: &Entry) -> Result<()> {
+        let name = match entry.kind.as_str() {
+            "ACL" => format!("privileges on {}", shown_tag(&entry.tag)),
+            _ => entry::name(entry),
+        };
+        for definition in self.for_each_large_object(entry) {
+            let mut script = Script::new(Input::new(definition.as_bytes()));
+            while let Some(piece) = script.next().map_err(|error| error.context(&name))? {
+                let Piece::Statement { text, .. } = piece else { continue };
+                let act = match classify(&text) {
+                    Ok(sql::Statement::Authorization) => Act::Authorization,
+                    _ => Act::Privilege,
+                };
+                (self.visit)(Step::Statement(Statement { act, text, name: name.clone() }))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The definition of privileges; of a group of large objects, one for each of them.
+    fn for_each_large_object(&self, entry: &Entry) -> Vec<String> {
+        let named = entry.definition.split("ON LARGE OBJECT ").nth(1);
+        let first = named.and_then(|rest| rest.split(' ').next()).unwrap_or_default();
+        let groups = self
+            .archive
+            .entries()
+            .iter()
+            .filter(|group| group.kind == "BLOB METADATA" && entry.dependencies.contains(&group.id));
+        let oids: Vec<u32> = groups.flat_map(oids_of_group).collect();
+        if oids.is_empty() || first.is_empty() {
+            return vec![entry.definition.clone()];
+        }
+        let from = format!("ON LARGE OBJECT {first} ");
+        oids.iter().map(|oid| entry.definition.replace(&from, &format!("ON LARGE OBJECT {oid} "))).collect()
+    }
+
+    fn make_large_objects(&mut self) -> Result<()> {
+        let entries = self.archive.entries();
+        for entry in entries.iter().filter(|entry| matches!(entry.kind.as_str(), "BLOB" | "BLOB METADATA")) {
+            let oids = if entry.kind == "BLOB" {
+                entry.tag.parse().into_iter().collect()
+            } else {
+                oids_of_group(entry)
+            };
+            for batch in oids.chunks(BATCH) {
+                self.make_batch(entry, batch)?;
+            }
+        }
+        let describes = |entry: &&Entry| {
+            matches!(entry.kind.as_str(), "COMMENT" | "SECURITY LABEL")
+                && entry.tag.starts_with("LARGE OBJECT ")
+        };
+        for entry in entries.iter().filter(describes) {
+            self.run(Act::LargeObject(Vec::new()), &entry.definition, &entry::name(entry))?;
+        }
+        Ok(())
+    }
+
+    fn make_batch(&mut self, entry: &Entry, oids: &[u32]) -> Result<()> {
+        let list: Vec<String> = oids.iter().map(u32::to_string).collect();
+        let made = format!(
+            "SELECT pg_catalog.lo_create(oid) FROM pg_catalog.unnest(ARRAY[{}]::pg_catalog.oid[]) oid;",
+            list.join(", ")
+        );
+        self.run(Act::LargeObject(oids.to_vec()), &made, "large objects")?;
+        let Some(owner) = &entry.owner else { return Ok(()) };
+        for oid in oids {
+            let given = format!("ALTER LARGE OBJECT {oid} OWNER TO {};", quote_identifier(owner));
+            self.run(Act::LargeObject(Vec::new()), &given, &format!("large object {oid}"))?;
+        }
+        Ok(())
+    }
+
+    /// Rows and large objects, in the encoding of the archive.
+    fn data(&mut self) -> Result<()> {
+        let archive = self.archive;
+        let encoding = archive.encoding();
+        let foreign = !matches!(encoding.as_str(), "UTF8" | "UNICODE" | "SQL_ASCII");
+        if foreign {
+            let text = format!("SET client_encoding = {}", quote_literal(&encoding).trim_start());
+            self.set("client_encoding", &encoding, &text)?;
+        }
+        archive.file.blocks(&archive.toc, &mut |block| self.block(block))?;
+        if foreign {
+            self.set("client_encoding", "UTF8", "SET client_encoding = 'UTF8'")?;
+        }
+        Ok(())
+    }
+
+    fn block(&mut self, block: Block<'_>) -> Result<()> {
+        let archive = self.archive;
+        let entry = archive.entries().get(block.entry);
+        let entry = entry.ok_or_else(|| Error::failed("an entry is not there"))?;
+        if !self.is_wanted(entry) {
+            return Ok(());
+        }
+        self.with_path(entry)?;
+        if let Part::LargeObject(oid) = block.part {
+            return (self.visit)(Step::LargeObject { oid, data: block.data });
+        }
+        let schema = entry.schema.clone().unwrap_or_default();
+        let shown = format!("rows of {}", display_name(&schema, &entry.tag));
+        let copy = archive.copies.get(block.entry).map(String::as_str).unwrap_or_default();
+        if copy.trim().is_empty() {
+            return script::inserts(Input::new(block.data), &shown, &schema, self.visit);
+        }
+        let Ok(sql::Statement::Copy { table, columns }) = classify(copy.as_bytes()) else {
+            return Err(Error::failed(format!("{shown}: the archive has no COPY statement for them")));
+        };
+        let table = (table.schema.unwrap_or(schema), table.name);
+        let statement = archive.toc.entries.get(block.entry).map(|raw| raw.copy_statement().to_vec());
+        let to = Destination { table, columns, statement: statement.unwrap_or_default() };
+        let mut rows = BlockRows { input: Input::new(block.data), shown };
+        (self.visit)(Step::Rows { to, rows: &mut rows })
+    }
+}
+
+/// Rows in a block.
+struct BlockRows<'b> {
+    input: Input<'b>,
+    shown: String,
+}
+
+impl Rows for BlockRows<'_> {
+    fn pass(&mut self, sink: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> Result<Copied> {
+        let copied = self.input.copy_rows(sink);
+        let copied = copied.map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
+                Error::failed(format!("{}: the archive is damaged", self.shown)).source(error)
+            }
+            _ => Error::from_io(error, self.shown.clone()),
+        })?;
+        if copied.ended {
+            return Ok(copied);
+        }
+        Err(Error::failed(format!("{}: the archive is damaged", self.shown)).why("they have no end mark"))
+    }
+}
+
+/// The large objects of a group.
+fn oids_of_group(entry: &Entry) -> Vec<u32> {
+    entry.definition.lines().filter_map(|line| line.trim().parse().ok()).collect()
+}
+
+/// The tag of privileges for people: `TABLE orders` as `table orders`.
+fn shown_tag(tag: &str) -> String {
+    match tag.split_once(' ') {
+        Some((kind, name)) => entry::visible(&format!("{} {name}", kind.to_lowercase())),
+        None => entry::visible(tag),
+    }
+}
