@@ -8,6 +8,7 @@ pub mod backup;
 pub mod diff;
 pub mod drill;
 pub mod error;
+pub mod export;
 pub mod interrupt;
 pub mod inventory;
 pub mod monitor;

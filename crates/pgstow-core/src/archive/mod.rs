@@ -1,4 +1,4 @@
-//! What pg_dump writes: archives of definitions, as backups hold them, and files that users have.
+//! What pg_dump writes: archives of definitions, as backups hold them, files that users have, and writing whole ones.
 //!
 //! A backup takes only definitions from an archive; its rows travel as chunks. Files ([`file`]) bring
 //! rows along, and may be plain SQL ([`sql`]). Nothing in either is trusted to be well formed: no
@@ -9,6 +9,7 @@ pub(crate) mod file;
 pub(crate) mod input;
 pub(crate) mod sql;
 pub(crate) mod toc;
+pub mod write;
 
 use crate::error::{Error, Result};
 use toc::Toc;

@@ -102,6 +102,8 @@ fn altered(entry: &Entry) -> Option<&str> {
     }
     let statement = entry.drop_statement.trim_end_matches(['\n', ';', ' ']);
     let object = statement.strip_prefix("DROP ")?;
+    // Base types are dropped with their functions.
+    let object = object.strip_suffix(" CASCADE").unwrap_or(object);
     Some(object.strip_prefix("IF EXISTS ").unwrap_or(object))
 }
 
@@ -112,7 +114,7 @@ pub(super) fn owner(entry: &Entry) -> Option<&str> {
 }
 
 /// The statement that gives the object to `role`; `None` as for [`owner`].
-pub(super) fn owner_statement(entry: &Entry, role: &str) -> Option<String> {
+pub(crate) fn owner_statement(entry: &Entry, role: &str) -> Option<String> {
     if entry.kind == "SCHEMA" && entry.tag == "public" {
         return Some(format!("ALTER SCHEMA public OWNER TO {};", quote_identifier(role)));
     }
@@ -205,7 +207,7 @@ fn altered_publication(entry: &Entry) -> String {
 }
 
 /// The entry's object for people: `table public.orders`, `index public.orders_pkey`.
-pub(super) fn name(entry: &Entry) -> String {
+pub(crate) fn name(entry: &Entry) -> String {
     let kind = match entry.kind.as_str() {
         "FK CONSTRAINT" => "foreign key".to_owned(),
         "ROW SECURITY" => "row-level security of table".to_owned(),

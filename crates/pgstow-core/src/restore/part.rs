@@ -41,7 +41,7 @@ impl RestoreSelection {
 
 /// The chosen part of a backup, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Part {
+pub(crate) struct Part {
     /// Chosen tables, and relations of other kinds that were named.
     pub(super) relations: BTreeSet<TableName>,
     /// Schemas of which everything comes, but for tables that are not among `relations`.
@@ -60,6 +60,11 @@ pub(super) struct Part {
 }
 
 impl Part {
+    /// Tables that were asked for, and nothing else.
+    pub(crate) fn of_tables(relations: BTreeSet<TableName>) -> Self {
+        Self { relations, by_request: true, ..Self::default() }
+    }
+
     /// Whether the entry's object was chosen itself.
     pub(super) fn names(&self, entry: &Entry) -> bool {
         if self.brought_back.contains(&entry.id) {
@@ -203,6 +208,11 @@ pub(super) fn carried(
     }
     part.there = there.filter(|name| spared.contains(name)).collect();
     Carried::AllBut(part)
+}
+
+/// What a backup carries, whatever the target.
+pub(crate) fn carried_by(manifest: &Manifest) -> Carried {
+    carried(manifest, None, &TargetState::default(), true)
 }
 
 /// Tables, views and sequences of the target.

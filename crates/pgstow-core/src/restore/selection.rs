@@ -8,11 +8,11 @@ use super::part::{Part, is_relation};
 use crate::archive::Entry;
 
 /// A table by schema and name.
-pub(super) type TableName = (String, String);
+pub(crate) type TableName = (String, String);
 
 /// Which tables a restore carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Carried {
+pub(crate) enum Carried {
     /// All.
     Everything,
     /// This part, what it needs and what belongs to it (`--table`, `--schema`).
@@ -34,24 +34,24 @@ pub(super) struct Chosen {
 }
 
 /// The entries of an archive with their dependencies by index.
-pub(super) struct Graph<'a> {
-    pub(super) entries: &'a [Entry],
+pub(crate) struct Graph<'a> {
+    pub(crate) entries: &'a [Entry],
     by_id: HashMap<i32, usize>,
 }
 
 impl<'a> Graph<'a> {
-    pub(super) fn new(entries: &'a [Entry]) -> Self {
+    pub(crate) fn new(entries: &'a [Entry]) -> Self {
         let by_id = entries.iter().enumerate().map(|(index, entry)| (entry.id, index)).collect();
         Self { entries, by_id }
     }
 
     /// Entries that `index` depends on, as far as they are in the archive.
-    pub(super) fn dependencies(&self, index: usize) -> impl Iterator<Item = usize> {
+    pub(crate) fn dependencies(&self, index: usize) -> impl Iterator<Item = usize> {
         let ids = self.entries.get(index).map(|entry| entry.dependencies.as_slice()).unwrap_or_default();
         ids.iter().filter_map(|id| self.by_id.get(id).copied())
     }
 
-    fn is_table(&self, index: usize) -> bool {
+    pub(crate) fn is_table(&self, index: usize) -> bool {
         self.entries.get(index).is_some_and(|entry| entry.kind == "TABLE")
     }
 
@@ -60,8 +60,13 @@ impl<'a> Graph<'a> {
         Some((entry.schema.clone()?, entry.tag.clone()))
     }
 
+    /// Everything that `index` needs, itself included.
+    pub(crate) fn needs(&self, index: usize) -> BTreeSet<usize> {
+        self.needs_up_to(index, &|_| false)
+    }
+
     /// Everything that `index` needs, itself included, up to what `stays`.
-    fn needs(&self, index: usize, stays: &dyn Fn(usize) -> bool) -> BTreeSet<usize> {
+    fn needs_up_to(&self, index: usize, stays: &dyn Fn(usize) -> bool) -> BTreeSet<usize> {
         let mut found = BTreeSet::from([index]);
         let mut open = vec![index];
         while let Some(next) = open.pop() {
@@ -75,17 +80,37 @@ impl<'a> Graph<'a> {
     }
 }
 
-/// Chooses the entries to replay.
-pub(super) fn choose(graph: &Graph<'_>, carried: &Carried) -> Chosen {
-    let mut chosen = match carried {
-        Carried::Everything => {
-            Chosen { entries: (0..graph.entries.len()).collect(), remarks: Vec::new(), ..Chosen::default() }
-        }
+/// The entries that go with a choice of tables.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Selected {
+    /// Indexes of entries, ascending.
+    pub(crate) entries: Vec<usize>,
+    /// What is left out that the user might expect, each with what it needs and what does not come.
+    pub(crate) left_out: Vec<(usize, usize)>,
+}
+
+/// Selects the entries that go with a choice, whatever is done with them.
+pub(crate) fn select(graph: &Graph<'_>, carried: &Carried) -> Selected {
+    match carried {
+        Carried::Everything => Selected { entries: (0..graph.entries.len()).collect(), left_out: Vec::new() },
         Carried::Only(part) => Growth::new(graph, part).grow(),
         Carried::AllBut(part) => all_but(graph, part),
+    }
+}
+
+/// Chooses the entries to replay.
+pub(super) fn choose(graph: &Graph<'_>, carried: &Carried) -> Chosen {
+    let Selected { mut entries, left_out } = select(graph, carried);
+    let reason = match carried {
+        Carried::Everything => "",
+        Carried::Only(part) | Carried::AllBut(part) => part.reason(),
     };
-    let mut remarks = std::mem::take(&mut chosen.remarks);
-    chosen.entries.retain(|&index| {
+    let name = |index: usize| entry::name(&graph.entries[index]);
+    let mut remarks: Vec<String> = left_out
+        .into_iter()
+        .map(|(index, need)| format!("{} is not restored: it needs {}, {reason}", name(index), name(need)))
+        .collect();
+    entries.retain(|&index| {
         let entry = &graph.entries[index];
         match entry::treatment(entry) {
             Treatment::Replayed(_) => true,
@@ -96,7 +121,7 @@ pub(super) fn choose(graph: &Graph<'_>, carried: &Carried) -> Chosen {
             }
         }
     });
-    Chosen { entries: chosen.entries, remarks, ..Chosen::default() }
+    Chosen { entries, remarks, ..Chosen::default() }
 }
 
 /// Kinds that belong to the table (or to another part of a table) they depend on.
@@ -129,17 +154,17 @@ struct Growth<'a> {
     included: BTreeSet<usize>,
     /// Entries that need what does not come.
     refused: BTreeSet<usize>,
-    remarks: Vec<String>,
+    left_out: Vec<(usize, usize)>,
 }
 
 impl<'a> Growth<'a> {
     fn new(graph: &'a Graph<'a>, part: &'a Part) -> Self {
-        Self { graph, part, included: BTreeSet::new(), refused: BTreeSet::new(), remarks: Vec::new() }
+        Self { graph, part, included: BTreeSet::new(), refused: BTreeSet::new(), left_out: Vec::new() }
     }
 
     /// The chosen tables with all they need, then all that was chosen besides and all that belongs to
     /// something chosen, as long as it needs no other table.
-    fn grow(mut self) -> Chosen {
+    fn grow(mut self) -> Selected {
         for index in 0..self.graph.entries.len() {
             if self.graph.is_table(index) && self.part.names(&self.graph.entries[index]) {
                 let needs = self.needs(index);
@@ -155,7 +180,7 @@ impl<'a> Growth<'a> {
             }
             if (self.included.len(), self.refused.len()) == before {
                 let entries = self.included.into_iter().collect();
-                return Chosen { entries, remarks: self.remarks, ..Chosen::default() };
+                return Selected { entries, left_out: self.left_out };
             }
         }
     }
@@ -195,19 +220,13 @@ impl<'a> Growth<'a> {
             return;
         };
         self.refused.insert(index);
-        let entry = &self.graph.entries[index];
-        if is_worth_a_remark(&entry.kind) {
-            self.remarks.push(format!(
-                "{} is not restored: it needs {}, {}",
-                entry::name(entry),
-                entry::name(&self.graph.entries[*missing]),
-                self.part.reason()
-            ));
+        if is_worth_a_remark(&self.graph.entries[index].kind) {
+            self.left_out.push((index, *missing));
         }
     }
 
     fn needs(&self, index: usize) -> BTreeSet<usize> {
-        self.graph.needs(index, &|other| !self.included.contains(&other) && self.stays(other))
+        self.graph.needs_up_to(index, &|other| !self.included.contains(&other) && self.stays(other))
     }
 
     /// Whether the entry's object is at the target and stays there: a relation, a part of one, or a
@@ -261,7 +280,7 @@ fn has_table_in_tag(kind: &str) -> bool {
 
 /// Everything but the tables that are not carried, and what depends on those; where such a table is at
 /// the target and stays, only what belongs to it.
-fn all_but(graph: &Graph<'_>, part: &Part) -> Chosen {
+fn all_but(graph: &Graph<'_>, part: &Part) -> Selected {
     let mut gone: BTreeMap<usize, usize> = BTreeMap::new();
     let mut stays: BTreeSet<usize> = BTreeSet::new();
     for index in 0..graph.entries.len() {
@@ -272,7 +291,7 @@ fn all_but(graph: &Graph<'_>, part: &Part) -> Chosen {
             }
         }
     }
-    let mut remarks = Vec::new();
+    let mut left_out = Vec::new();
     loop {
         let mut found = Vec::new();
         for (index, entry) in graph.entries.iter().enumerate() {
@@ -290,17 +309,12 @@ fn all_but(graph: &Graph<'_>, part: &Part) -> Chosen {
             }
             found.push((index, *cause));
             if !is_owned && is_worth_a_remark(&entry.kind) {
-                remarks.push(format!(
-                    "{} is not restored: it needs {}, {}",
-                    entry::name(entry),
-                    entry::name(&graph.entries[*cause]),
-                    part.reason()
-                ));
+                left_out.push((index, *cause));
             }
         }
         if found.is_empty() {
             let entries = (0..graph.entries.len()).filter(|index| !gone.contains_key(index)).collect();
-            return Chosen { entries, remarks, ..Chosen::default() };
+            return Selected { entries, left_out };
         }
         gone.extend(found);
     }

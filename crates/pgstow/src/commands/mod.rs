@@ -6,6 +6,8 @@ mod check;
 mod copy;
 mod demo;
 mod diff;
+mod dump;
+mod export;
 mod init;
 mod key;
 mod list;
@@ -52,6 +54,10 @@ pub(crate) enum Command {
     Restore(restore::Arguments),
     /// Put back what a database was before the last restore
     Undo(undo::Arguments),
+    /// Write a backup as a file for pg_restore, psql or a spreadsheet
+    Export(export::Arguments),
+    /// Write a database as such a file, without a repository
+    Dump(dump::Arguments),
     /// Make keys for an encrypted repository
     Key(key::Arguments),
     /// Copy backups to another repository
@@ -106,6 +112,8 @@ fn recorded_as(command: &Command) -> Option<&'static str> {
         | Command::Verify(_)
         | Command::Restore(_)
         | Command::Undo(_)
+        | Command::Export(_)
+        | Command::Dump(_)
         | Command::Prune(_)
         | Command::Key(_)
         | Command::Audit(_)
@@ -127,6 +135,8 @@ fn perform(app: &App<'_>, command: Command) -> Result<Exit, Failure> {
         Command::Unpin(arguments) => pin::unpin(app, &arguments),
         Command::Restore(arguments) => restore::run(app, &arguments),
         Command::Undo(arguments) => undo::run(app, &arguments),
+        Command::Export(arguments) => export::run(app, &arguments),
+        Command::Dump(arguments) => dump::run(app, &arguments),
         Command::Key(arguments) => key::run(app, &arguments),
         Command::Copy(arguments) => copy::run(app, &arguments),
         Command::Audit(arguments) => audit::run(app, &arguments),

@@ -1,0 +1,70 @@
+//! Stock pg_restore and psql of a version, and the formats that they take.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use crate::support::psql::Database;
+use crate::support::servers::programs;
+use crate::support::stock::succeeds;
+use crate::support::workspace::Workspace;
+
+/// A client program of a version, told how to reach a database.
+pub(crate) fn client(folder: &str, name: &str, database: &Database) -> Command {
+    let server = &database.server;
+    let mut command = Command::new(programs(folder).join(name));
+    command
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("LC_ALL", "C.UTF-8")
+        .args(["-U", "postgres", "-h"])
+        .arg(server.process.socket_directory())
+        .args(["-p", &server.process.socket_port().to_string(), "-d", &database.name]);
+    command
+}
+
+/// What `pg_restore` prints of an archive alone.
+#[track_caller]
+pub(crate) fn pg_restore_prints(folder: &str, archive: &Path, options: &[&str]) -> String {
+    let mut command = Command::new(programs(folder).join("pg_restore"));
+    let output = succeeds(command.env_clear().args(options).arg(archive));
+    String::from_utf8(output.stdout).expect("pg_restore prints UTF-8")
+}
+
+/// Restores an archive; stops the test at the first error.
+#[track_caller]
+pub(crate) fn pg_restore(folder: &str, archive: &Path, database: &Database, options: &[&str]) -> Output {
+    let mut command = client(folder, "pg_restore", database);
+    succeeds(command.arg("--exit-on-error").args(options).arg(archive))
+}
+
+/// Runs a script; stops the test at the first error.
+#[track_caller]
+pub(crate) fn psql(folder: &str, script: &Path, database: &Database, options: &[&str]) -> Output {
+    let mut command = client(folder, "psql", database);
+    succeeds(command.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f"]).arg(script).args(options))
+}
+
+/// Unpacks a file with stock gzip.
+pub(crate) fn unpacked(file: &Path) -> PathBuf {
+    let unpacked = file.with_extension("unpacked");
+    let output = succeeds(Command::new("gzip").args(["-d", "-c"]).arg(file));
+    std::fs::write(&unpacked, output.stdout).expect("a file");
+    unpacked
+}
+
+/// Exports a backup; where it is.
+#[track_caller]
+pub(crate) fn export(workspace: &Workspace, backup: &str, name: &str, options: &[&str]) -> PathBuf {
+    let all: Vec<&str> = ["export", backup, "--output", name].iter().chain(options).copied().collect();
+    workspace.run(&all).succeeded();
+    workspace.path().join(name)
+}
+
+/// Exports to standard output.
+#[track_caller]
+pub(crate) fn streamed(workspace: &Workspace, arguments: &[&str]) -> Vec<u8> {
+    let mut command = workspace.command(arguments);
+    let output = command.stdin(Stdio::null()).output().expect("pgstow starts");
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
