@@ -87,6 +87,19 @@ impl Pattern {
     }
 }
 
+/// The parts of a name without wildcards; the reason why it is none.
+pub(crate) fn literal_parts(text: &str) -> std::result::Result<Vec<String>, &'static str> {
+    let literal = |token: &Token| match token {
+        Token::Literal(character) => Ok(*character),
+        Token::Any | Token::One => Err("a name that is changed has no wildcards"),
+    };
+    let parts = tokens(text)?;
+    if parts.len() > 2 {
+        return Err("a name has more than two parts");
+    }
+    parts.iter().map(|part| part.iter().map(literal).collect()).collect()
+}
+
 /// The parts of a pattern between dots; the reason why it is none.
 fn tokens(text: &str) -> std::result::Result<Vec<Vec<Token>>, &'static str> {
     let mut parts: Vec<Vec<Token>> = vec![Vec::new()];

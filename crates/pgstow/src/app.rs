@@ -54,6 +54,8 @@ pub(crate) struct Database<'a> {
     pub(crate) environment: Option<&'a Environment>,
     /// How to connect.
     pub(crate) connection: ConnectionSettings,
+    /// Another database of the environment's server.
+    other_database: bool,
 }
 
 impl<'o> App<'o> {
@@ -198,7 +200,10 @@ impl<'o> App<'o> {
     /// Not found or usage, naming what is wrong.
     pub(crate) fn database(&self, environment: Option<&str>, url: Option<&str>) -> Result<Database<'_>> {
         let database = match url {
-            Some(url) => Database { environment: None, connection: self.connection_of_url(url)? },
+            Some(url) => {
+                let connection = self.connection_of_url(url)?;
+                Database { environment: None, connection, other_database: false }
+            }
             None => {
                 let environment = self.config.environment(environment)?;
                 let connection = environment.connection_with_password(
@@ -206,7 +211,7 @@ impl<'o> App<'o> {
                     &self.process,
                     &self.interrupt,
                 )?;
-                Database { environment: Some(environment), connection }
+                Database { environment: Some(environment), connection, other_database: false }
             }
         };
         self.facts.environment(database.name()?.as_str());
@@ -325,9 +330,25 @@ impl Database<'_> {
         format!("{}/{}", hosts.join(","), self.connection.database)
     }
 
-    /// What people call it: the environment's name, or the endpoint.
+    /// What people call it: the environment's name, with that of another database of its server, or the
+    /// endpoint.
     pub(crate) fn title(&self) -> String {
-        self.environment.map_or_else(|| self.endpoint(), |environment| environment.name.to_string())
+        match self.environment {
+            Some(environment) if self.other_database => {
+                format!("{} (database {})", environment.name, self.connection.database)
+            }
+            Some(environment) => environment.name.to_string(),
+            None => self.endpoint(),
+        }
+    }
+
+    /// Another database of the same server, if one is named.
+    pub(crate) fn of_server(mut self, name: Option<&str>) -> Self {
+        if let Some(name) = name.filter(|name| *name != self.connection.database) {
+            name.clone_into(&mut self.connection.database);
+            self.other_database = true;
+        }
+        self
     }
 }
 

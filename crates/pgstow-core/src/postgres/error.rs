@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, ErrorKind};
 
+use super::identifier::quote_identifier;
 use super::settings::Host;
 use super::{reach, supabase};
 use crate::error::Error;
@@ -254,7 +255,10 @@ fn refused_login(host: &Host, user: &str, database: &str, source: ServerError) -
             format!("the server's pg_hba.conf must allow role {user} from this address; sslmode may matter")
         }
         "28000" => format!("check the role {user}: it must exist and may log in this way"),
-        "3D000" => format!("check the name {database}: `psql -l` lists databases, `createdb` creates one"),
+        "3D000" => format!(
+            "check the name {database}: `psql -l` lists databases; CREATE DATABASE {}; makes one",
+            quote_identifier(database)
+        ),
         "53300" => "all connections are taken: end some, raise max_connections, or use fewer jobs".to_owned(),
         "57P03" => "the server starts up or shuts down: try again in a moment".to_owned(),
         "42501" => format!("GRANT CONNECT ON DATABASE … TO the role {user}"),

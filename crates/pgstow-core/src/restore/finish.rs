@@ -11,11 +11,17 @@ use crate::postgres::identifier::{display_name, quote_literal, quote_qualified};
 use crate::postgres::{Connection, QueryError};
 use crate::repository::format::manifest::Sequence;
 
-/// Sets the positions of the sequences that exist at the target.
+/// Sets the positions of the sequences that exist at the target; with `ahead` only those that are
+/// behind.
 ///
 /// # Errors
 /// Atomic: any failure. Otherwise what ends the restore.
-pub(super) fn sequences(session: &mut Session, sequences: &[Sequence], journal: &Journal) -> Result<()> {
+pub(super) fn sequences(
+    session: &mut Session,
+    sequences: &[Sequence],
+    ahead: bool,
+    journal: &Journal,
+) -> Result<()> {
     let existing = relations(&mut session.connection, "S")?;
     let present: Vec<&Sequence> = sequences
         .iter()
@@ -23,8 +29,18 @@ pub(super) fn sequences(session: &mut Session, sequences: &[Sequence], journal: 
         .collect();
     let atomic = session.atomic;
     let statement = |sequence: &&Sequence| {
-        let name = quote_literal(&quote_qualified(&sequence.schema, &sequence.name));
-        format!("SELECT pg_catalog.setval({name}, {}, {})", sequence.last_value, sequence.is_called)
+        let qualified = quote_qualified(&sequence.schema, &sequence.name);
+        let name = quote_literal(&qualified);
+        let (value, called) = (sequence.last_value, sequence.is_called);
+        let set = format!("SELECT pg_catalog.setval({name}, {value}, {called})");
+        if !ahead {
+            return set;
+        }
+        format!(
+            "{set} FROM {qualified} s JOIN pg_catalog.pg_sequence q ON q.seqrelid = {name}::pg_catalog.regclass \
+             WHERE (s.last_value::pg_catalog.numeric * pg_catalog.sign(q.seqincrement), s.is_called) \
+               < ({value}::pg_catalog.numeric * pg_catalog.sign(q.seqincrement), {called})"
+        )
     };
     session.each(&present, statement, |_, sequence, error| {
         let shown = display_name(&sequence.schema, &sequence.name);

@@ -1,8 +1,9 @@
 //! What must hold before anything is changed at the target. Pure: each refusal names what stands
 //! in the way and what to do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::column_types::{Fit, fit};
 use super::hosted::{self, Managed};
 use super::selection::TableName;
 use super::target::{TargetState, TargetTable};
@@ -12,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::inventory::{Inventory, Item, ObjectKind};
 use crate::platform::Platform;
 use crate::postgres::identifier::{display_name, quote_qualified};
-use crate::repository::format::manifest::{Manifest, Sections, Table, TableData};
+use crate::repository::format::manifest::{CopyFormat, Manifest, Sections, Table, TableData};
 
 /// How many names a refusal lists before it only counts.
 const NAMED: usize = 5;
@@ -281,6 +282,12 @@ fn column_mismatches(shown: &str, table: &Table, found: &TargetTable) -> Vec<Str
             Some(there) if there.generated => {
                 mismatches.push(format!("column {} of table {shown} is generated there", column.name));
             }
+            Some(there) if fits(table, &column.type_name, &there.type_name) == Fit::Never => {
+                mismatches.push(format!(
+                    "column {} of table {shown} is of type {} there and {} in the backup",
+                    column.name, there.type_name, column.type_name
+                ));
+            }
             Some(_) => {}
         }
     }
@@ -292,6 +299,59 @@ fn column_mismatches(shown: &str, table: &Table, found: &TargetTable) -> Vec<Str
         }
     }
     mismatches
+}
+
+/// Values in COPY's binary format are of their type alone.
+fn fits(table: &Table, from: &str, to: &str) -> Fit {
+    let is_binary = table.chunks.iter().any(|chunk| chunk.format == CopyFormat::Binary);
+    if is_binary && from != to { Fit::Never } else { fit(from, to) }
+}
+
+/// Columns of another type at the target, whose values may not all fit.
+pub(super) fn doubtful_columns(manifest: &Manifest, target: &TargetState) -> BTreeSet<String> {
+    let mut notes = BTreeSet::new();
+    for table in manifest.tables.iter().filter(|table| has_rows(table)) {
+        let (schema, name) = load_target(table);
+        let shown = display_name(&schema, &name);
+        let Some(found) = target.tables.get(&(schema, name)) else { continue };
+        for column in &table.columns {
+            let there = found.columns.get(&column.name);
+            let there =
+                there.filter(|there| fits(table, &column.type_name, &there.type_name) == Fit::Perhaps);
+            notes.extend(there.map(|there| {
+                format!(
+                    "column {} of table {shown} is of type {} there and {} in the backup: if a value does not fit, \
+                     nothing is loaded",
+                    column.name, there.type_name, column.type_name
+                )
+            }));
+        }
+    }
+    notes
+}
+
+/// Whether the tables can be emptied: TRUNCATE takes no table that another one refers to.
+///
+/// # Errors
+/// Refused, naming the tables that refer to them and would not be emptied.
+pub(super) fn check_truncation(emptied: &BTreeSet<TableName>, target: &TargetState) -> Result<()> {
+    let shown = |(schema, name): &TableName| display_name(schema, name);
+    let mut outside: Vec<String> = Vec::new();
+    for (name, table) in target.tables.iter().filter(|(name, _)| !emptied.contains(*name)) {
+        let referred = table.all_references.iter().filter(|other| emptied.contains(*other));
+        outside.extend(referred.map(|other| format!("table {} refers to {}", shown(name), shown(other))));
+    }
+    let Some(first) = outside.first() else { return Ok(()) };
+    let more = match outside.len() - 1 {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let mut error = Error::refused(format!("the tables cannot be emptied: {first}{more}"))
+        .why("a table that another one refers to is emptied with that one, or not at all");
+    for other in outside.iter().skip(1).take(NAMED) {
+        error = error.hint(format!("also in the way: {other}"));
+    }
+    Err(error.hint("choose the tables that refer to them too").hint("--append keeps the rows that are there"))
 }
 
 /// Whether rows can be loaded into tables with foreign keys and triggers in place; gives the
@@ -367,8 +427,6 @@ pub(super) fn quoted_load_target(table: &Table) -> String {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
     use crate::repository::format::id::BackupId;
     use crate::repository::format::manifest::{Column, LargeObjects, Selection, Snapshot, Source};

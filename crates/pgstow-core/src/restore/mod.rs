@@ -12,6 +12,7 @@ pub mod plan;
 mod after;
 mod apply;
 mod clear;
+mod column_types;
 mod contents;
 mod counting;
 mod data;
@@ -35,8 +36,10 @@ mod prepare;
 mod privileges;
 mod reconcile;
 mod reduced;
+mod rename;
 mod report;
 mod roles;
+mod rows;
 mod rowsum;
 mod run;
 mod schedule;
@@ -97,6 +100,11 @@ pub struct RestoreOptions {
     pub sections: crate::repository::format::manifest::Sections,
     /// Which tables and schemas.
     pub selection: RestoreSelection,
+    /// Tables and schemas that get another name, each as `OLD=NEW`: they are all that is restored, beside
+    /// those that are there. Names are quoted as in patterns.
+    pub rename: Vec<String>,
+    /// What becomes of rows that are in the tables, when rows alone are restored; `clean` empties them.
+    pub existing_rows: ExistingRows,
     /// What becomes of foreign keys that refer to rows of the platform which the backup does not carry.
     pub dangling_keys: DanglingKeys,
     /// Jobs of pg_cron that were active run at the target too.
@@ -126,6 +134,8 @@ impl RestoreOptions {
             lock_timeout: Duration::from_secs(30),
             sections: crate::repository::format::manifest::Sections::All,
             selection: RestoreSelection::default(),
+            rename: Vec::new(),
+            existing_rows: ExistingRows::default(),
             dangling_keys: DanglingKeys::default(),
             activate_jobs: false,
             create_roles: false,
@@ -133,6 +143,18 @@ impl RestoreOptions {
             drill: None,
         }
     }
+}
+
+/// What becomes of the rows of a table that others are loaded into.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ExistingRows {
+    /// The restore is refused when there are any.
+    #[default]
+    Refuse,
+    /// The tables are emptied first.
+    Truncate,
+    /// They stay; others cannot write into the tables meanwhile.
+    Append,
 }
 
 /// What becomes of foreign keys of the user's tables that refer to rows of the platform (the users
@@ -216,6 +238,8 @@ struct Planned<'r> {
     connection: ConnectionSettings,
     /// Roles that get more than the backup gives them, all of which exist.
     grant_to: Vec<String>,
+    /// What gets another name.
+    renaming: Option<rename::Renaming>,
     plan: RestorePlan,
     steps: plan::Steps,
     /// What a drill left out of the backup.

@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Parts;
 use super::clear::Cover;
 use super::entry::{self, Phase, Treatment};
-use super::guards::{has_rows, load_target};
+use super::guards::has_rows;
 use super::identity::{self, Identity};
 use super::owners::Owners;
 use super::part::{self, Part};
@@ -13,6 +12,7 @@ use super::roles::{MissingRole, Roles};
 use super::selection::{Carried, Chosen, Graph, TableName};
 use super::standing;
 use super::target::TargetState;
+use super::{ExistingRows, Parts, rows};
 use crate::archive::Entry;
 use crate::inventory::ObjectKind;
 use crate::inventory::catalog::Catalog;
@@ -46,10 +46,14 @@ pub struct RestorePlan {
     pub dropped: Vec<String>,
     /// Tables that would be emptied before rows are loaded.
     pub emptied: Vec<String>,
+    /// Rows are added to those that are in the tables.
+    pub appends: bool,
     /// Schemas of the target that the backup does not cover: nothing in them is touched.
     pub left_alone: Vec<String>,
     /// What was chosen of the backup, such as `table public.orders`; empty for all of it.
     pub chosen: Vec<String>,
+    /// What gets another name, such as `table public.orders to public.orders_old`.
+    pub renamed: Vec<String>,
     /// What comes besides: what the chosen objects need, and what depends at the target on what is
     /// replaced and is brought back.
     pub along: Vec<String>,
@@ -102,8 +106,8 @@ pub(super) struct Steps {
     pub(super) cover: Option<Cover>,
     /// Objects that this restore makes, where it does not make all of the backup's.
     pub(super) made: BTreeSet<Identity>,
-    /// Tables are emptied before rows are loaded.
-    pub(super) empty_tables: bool,
+    /// What becomes of rows that are in the tables.
+    pub(super) existing_rows: ExistingRows,
     pub(super) carried: Carried,
     /// What the login may not make: kind, schema, pg_dump's tag.
     pub(super) forbidden: Vec<(String, String, String)>,
@@ -125,7 +129,7 @@ pub(super) struct Input<'a> {
     pub(super) parts: Parts,
     pub(super) sessions: usize,
     pub(super) cover: Option<Cover>,
-    pub(super) empty_tables: bool,
+    pub(super) existing_rows: ExistingRows,
     pub(super) carried: Carried,
     pub(super) tables: Vec<TableName>,
     pub(super) roles: Roles,
@@ -174,7 +178,8 @@ pub(super) fn make(input: Input<'_>) -> (RestorePlan, Steps) {
         target_server: target.server(),
         atomic,
         sessions: if atomic { 1 } else { input.sessions },
-        emptied: if input.empty_tables { emptied(manifest) } else { Vec::new() },
+        emptied: emptied(manifest, input.existing_rows),
+        appends: input.existing_rows == ExistingRows::Append,
         left_alone: left_alone(input.cover.as_ref(), target),
         create: if parts.definitions { created(&input, &chosen_entries) } else { BTreeMap::new() },
         load_tables: loaded.len(),
@@ -193,7 +198,7 @@ pub(super) fn make(input: Input<'_>) -> (RestorePlan, Steps) {
         sessions: plan.sessions,
         cover: input.cover,
         made,
-        empty_tables: input.empty_tables,
+        existing_rows: input.existing_rows,
         carried: input.carried,
         forbidden: input.chosen.forbidden.clone(),
         phases,
@@ -328,9 +333,8 @@ fn storage_remarks(entries: &[&Entry], target: &TargetState) -> Vec<String> {
     spaces.chain(methods).collect()
 }
 
-fn emptied(manifest: &Manifest) -> Vec<String> {
-    let tables: BTreeSet<TableName> =
-        manifest.tables.iter().filter(|table| has_rows(table)).map(load_target).collect();
+fn emptied(manifest: &Manifest, existing: ExistingRows) -> Vec<String> {
+    let tables = if existing == ExistingRows::Truncate { rows::emptied(manifest) } else { BTreeSet::new() };
     tables.iter().map(|(schema, name)| display_name(schema, name)).collect()
 }
 
@@ -394,8 +398,10 @@ fn steps_in_words(input: &Input<'_>, phases: &Phases, tables: usize, atomic: boo
     if input.parts.definitions {
         steps.push(format!("replay {} definitions that come before the rows", phases.before.len()));
     }
-    if input.empty_tables {
-        steps.push("empty the tables".to_owned());
+    match input.existing_rows {
+        ExistingRows::Truncate => steps.push("empty the tables".to_owned()),
+        ExistingRows::Append => steps.push("keep others from writing into the tables".to_owned()),
+        ExistingRows::Refuse => {}
     }
     if input.parts.rows {
         steps.push(format!("load the rows of {tables} tables"));

@@ -8,13 +8,17 @@ use super::hosted::DashboardMade;
 use super::owners::Owners;
 use super::part::{self, Part};
 use super::plan::{self, Input};
+use super::rename::{self, Renaming};
 use super::selection::{self, Carried, Chosen, Graph, TableName};
 use super::session::Session;
 use super::standing::{self, Doomed};
 use super::target::{self, TargetState};
-use super::{Planned, Prepared, RestoreOptions, finish, guards, hosted, managed, platform, reduced, roles};
+use super::{
+    ExistingRows, Planned, Prepared, RestoreOptions, finish, guards, hosted, managed, platform, reduced, roles,
+    rows,
+};
 use crate::archive::{self, Entry};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::interrupt::Interrupt;
 use crate::inventory::catalog::Catalog;
 use crate::platform::{Hosting, Platform, supabase};
@@ -47,7 +51,11 @@ pub(super) fn prepare<'r>(
     } else {
         Vec::new()
     };
-    let narrowed = part::narrow(&mut manifest, &catalog, &entries, &options.selection)?;
+    check_renaming(options, parts.definitions)?;
+    let mut renaming = rename::asked(&options.rename, &manifest, &catalog)?;
+    let selection = renaming.as_ref().map(Renaming::selection);
+    let selection = selection.as_ref().unwrap_or(&options.selection);
+    let narrowed = part::narrow(&mut manifest, &catalog, &entries, selection)?;
     if parts.rows {
         check_objects(repository, &manifest, interrupt)?;
     }
@@ -75,6 +83,10 @@ pub(super) fn prepare<'r>(
         Vec::new()
     };
 
+    if let Some(renaming) = &mut renaming {
+        renaming.check(&target)?;
+        renaming.hide(&mut target);
+    }
     let mut carried = part::carried(&manifest, narrowed.as_ref(), &target, options.clean);
     let mut spared = narrowed.map(|narrowed| narrowed.spared).unwrap_or_default();
     if options.clean && !spared.is_empty() {
@@ -86,12 +98,21 @@ pub(super) fn prepare<'r>(
         let inventories = (&catalog, &target.inventory);
         bring_back(&mut session.connection, &Graph::new(&entries), part, cover, inventories)?;
     }
+    let foreign = match &mut renaming {
+        Some(renaming) => {
+            let remarks = renaming.apply(&mut entries, &mut manifest, &mut catalog, &mut carried)?;
+            renaming.check(&target)?;
+            remarks
+        }
+        None => Vec::new(),
+    };
     let backup = roles::Backup { manifest: &manifest, catalog: &catalog, carried: &carried, parts };
     let asked = roles::Asked { create: options.create_roles, map: &options.role_map };
     let roles = roles::resolve(&mut entries, &backup, asked, &mut target)?;
     let graph = Graph::new(&entries);
     let mut chosen = selection::choose(&graph, &carried);
     chosen.remarks.extend(keys_left_out);
+    chosen.remarks.extend(foreign);
     chosen.remarks.extend(hosted::lost_policies(&catalog, &target.hosting));
     leave_out_platform_extensions(&graph, &mut chosen, &catalog, &target);
     platform::leave_out_forbidden(&mut session.connection, &graph, &mut chosen, &catalog.inventory, &target)?;
@@ -110,14 +131,15 @@ pub(super) fn prepare<'r>(
         let sources = (&catalog.inventory, &target);
         stays = standing::settle(&graph, &mut chosen, part, &doomed, sources, same_major)?;
     }
-    let (mut cover, tables, empty_tables) = if parts.definitions {
-        (
-            check_definitions(&graph, &chosen, &carried, &manifest, &target, options, &spared)?,
-            Vec::new(),
-            false,
-        )
+    let existing = match (parts.definitions, options.clean) {
+        (true, _) => ExistingRows::Refuse,
+        (false, true) => ExistingRows::Truncate,
+        (false, false) => options.existing_rows,
+    };
+    let (mut cover, tables) = if parts.definitions {
+        (check_definitions(&graph, &chosen, &carried, &manifest, &target, options, &spared)?, Vec::new())
     } else {
-        check_rows(&mut session.connection, &manifest, &target, options.clean)?
+        check_rows(&mut session.connection, &manifest, &target, existing)?
     };
     let survey = match &mut cover {
         Some(cover) => {
@@ -141,7 +163,7 @@ pub(super) fn prepare<'r>(
         parts,
         sessions: options.jobs.clamp(1, 64),
         cover,
-        empty_tables,
+        existing_rows: existing,
         carried,
         tables,
         roles,
@@ -152,11 +174,18 @@ pub(super) fn prepare<'r>(
     plan.load_rows += managed.tables.iter().map(|table| table.rows).sum::<u64>();
     plan.load_bytes += managed.tables.iter().map(|table| table.bytes).sum::<u64>();
     plan.stays = stays;
+    if let Some(renaming) = &renaming {
+        plan.notes.extend(rename::bodies_note(renaming, &graph, &chosen));
+        renaming.tell(&mut plan);
+    }
+    if !parts.definitions {
+        plan.notes.extend(guards::doubtful_columns(&manifest, &target));
+    }
     plan.notes.extend(database_settings_note(&catalog, &target));
     plan.drop = survey.counts();
     plan.drop_rows = survey.rows;
     plan.dropped = survey.doomed.into_iter().map(|doomed| doomed.name).collect();
-    plan.destructive = !plan.dropped.is_empty() || steps.empty_tables;
+    plan.destructive = !plan.dropped.is_empty() || !plan.emptied.is_empty() || plan.appends;
     plan.safety_backup = plan.destructive && options.safety_backup;
     if parts.definitions {
         plan.grant_to.clone_from(&grant_to);
@@ -174,6 +203,7 @@ pub(super) fn prepare<'r>(
         lock_timeout: options.lock_timeout,
         connection: options.connection.clone(),
         grant_to,
+        renaming,
         plan,
         steps,
         exceptions,
@@ -225,6 +255,22 @@ fn database_settings_note(catalog: &Catalog, target: &TargetState) -> Option<Str
             names.join(", ")
         )
     })
+}
+
+/// # Errors
+/// Usage: a new name together with what would choose something else, or without definitions.
+fn check_renaming(options: &RestoreOptions, definitions: bool) -> Result<()> {
+    if options.rename.is_empty() {
+        return Ok(());
+    }
+    let other = match () {
+        () if !options.selection.is_everything() => "--table, --schema and --exclude-table",
+        () if options.clean => "--clean",
+        () if !definitions => "--data-only",
+        () => return Ok(()),
+    };
+    Err(Error::new(ErrorKind::Usage, format!("--rename cannot be combined with {other}"))
+        .hint("--rename alone restores what it names, beside what is there"))
 }
 
 fn check_objects(repository: &Repository, manifest: &Manifest, interrupt: &Interrupt) -> Result<()> {
@@ -339,7 +385,7 @@ fn check_definitions(
         .filter_map(|entry| entry.schema.as_deref())
         .collect();
     guards::check_rights(&new_schemas, &used.into_iter().collect::<Vec<_>>(), target)?;
-    if is_empty && !options.exactly {
+    if is_empty && !options.exactly && options.rename.is_empty() {
         return Ok(None);
     }
     if let Some(part) = part {
@@ -355,17 +401,23 @@ fn check_definitions(
     Ok(Some(Cover { spared: spared.clone(), ..cover }))
 }
 
-/// Guards of a restore that only loads rows; what is cleared, in which order tables are loaded,
-/// and whether they are emptied first.
+/// Guards of a restore that only loads rows; what is cleared, and in which order tables are loaded.
 fn check_rows(
     connection: &mut Connection,
     manifest: &Manifest,
     target: &TargetState,
-    clean: bool,
-) -> Result<(Option<Cover>, Vec<TableName>, bool)> {
+    existing: ExistingRows,
+) -> Result<(Option<Cover>, Vec<TableName>)> {
     guards::check_existing(manifest, target)?;
     let order = guards::loading_order(manifest, target)?;
-    let filled = if clean { Vec::new() } else { filled_tables(connection, manifest)? };
+    let filled = match existing {
+        ExistingRows::Refuse => filled_tables(connection, manifest)?,
+        ExistingRows::Truncate => {
+            guards::check_truncation(&rows::emptied(manifest), target)?;
+            Vec::new()
+        }
+        ExistingRows::Append => Vec::new(),
+    };
     let taken: BTreeSet<u32> = manifest
         .large_objects
         .list
@@ -377,14 +429,17 @@ fn check_rows(
         let more = if filled.len() > 1 { format!(" and {} more", filled.len() - 1) } else { String::new() };
         return Err(Error::refused(format!("table {first}{more} of {} holds rows", target.target))
             .why("rows are only loaded into empty tables")
-            .hint("--clean empties the tables first, in the same transaction"));
+            .hint("--truncate empties the tables first, in the same transaction")
+            .hint("--append adds to the rows that are there"));
     }
-    if !clean && let Some(oid) = taken.first() {
+    if existing != ExistingRows::Truncate
+        && let Some(oid) = taken.first()
+    {
         return Err(Error::refused(format!("large object {oid} exists at {}", target.target))
-            .hint("--clean replaces it, in the same transaction"));
+            .hint("--truncate replaces it, in the same transaction"));
     }
     let cover = (!taken.is_empty()).then(|| Cover { large_objects: taken, ..Cover::default() });
-    Ok((cover, order, clean))
+    Ok((cover, order))
 }
 
 /// Tables that would be loaded and hold rows.

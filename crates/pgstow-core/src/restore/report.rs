@@ -20,6 +20,10 @@ pub(super) fn receipt(
     remarks.extend(verified.differences);
     let mut lines = verified.lines;
     lines.extend(journal.lines());
+    if let Some(renaming) = &planned.renaming {
+        remarks.iter_mut().for_each(|remark| *remark = renaming.told(remark));
+        lines.iter_mut().for_each(|line| line.what = renaming.told(&line.what));
+    }
     let mut seen = std::collections::BTreeSet::new();
     remarks.retain(|remark| seen.insert(remark.clone()));
     let equal = remarks.is_empty() && lines.iter().all(|line| line.equal);

@@ -2,8 +2,8 @@
 
 mod chosen;
 
-use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use super::after::{self, Aftermath};
@@ -20,12 +20,12 @@ use super::selection::{Carried, Graph, TableName};
 use super::session::{Session, describe};
 use super::tasks::{self, Rows, Work};
 use super::verify::{Verification, Verified};
-use super::{Planned, clear, finish, hosted, large_objects, managed, platform, vault};
+use super::{ExistingRows, Planned, clear, finish, hosted, large_objects, managed, platform, rows, vault};
 use crate::error::{Error, ErrorKind, Result};
 use crate::interrupt::Interrupt;
 use crate::inventory::ObjectKind;
 use crate::monitor::{Event, Monitor};
-use crate::postgres::identifier::{quote_identifier, quote_qualified};
+use crate::postgres::identifier::quote_identifier;
 use crate::repository::format::manifest::Sequence;
 
 /// Statements on tables up to this size are sent together.
@@ -63,6 +63,8 @@ pub(super) struct Run<'a> {
     monitor: &'a dyn Monitor,
     interrupt: &'a Interrupt,
     begun: Instant,
+    /// Rows of tables that others were added to.
+    rows_before: OnceLock<BTreeMap<TableName, u64>>,
 }
 
 impl<'a> Run<'a> {
@@ -80,6 +82,7 @@ impl<'a> Run<'a> {
             monitor,
             interrupt,
             begun: Instant::now(),
+            rows_before: OnceLock::new(),
         }
     }
 
@@ -132,9 +135,9 @@ impl<'a> Run<'a> {
 
     /// The restore is committed by now: what goes wrong here costs speed only.
     fn analyze_restored(&self, sessions: &mut [Session]) {
-        let analyzed = self
-            .phase("analyze")
-            .and_then(|()| finish::analyze(self.lead(sessions)?, &self.loaded(), self.journal));
+        let analyzed = self.phase("analyze").and_then(|()| {
+            finish::analyze(self.lead(sessions)?, &self.planned.at_last(self.loaded()), self.journal)
+        });
         if let Err(error) = analyzed {
             self.journal
                 .remark(format!("the planner's statistics were not collected ({error}): run ANALYZE"));
@@ -143,12 +146,18 @@ impl<'a> Run<'a> {
 
     fn atomically(&self, sessions: &mut [Session], left: &mut Left) -> Result<(Verified, f64)> {
         self.begin(self.lead(sessions)?)?;
+        if let Some(renaming) = &self.planned.renaming {
+            renaming.begin(self.lead(sessions)?)?;
+        }
         self.clear(sessions)?;
         let (reconciled, covered) = self.restore(sessions)?;
         let seconds = self.begun.elapsed().as_secs_f64();
         let verified = self.verify(sessions, reconciled, &covered)?;
         if verified.is_serious {
             return Err(differs(&verified));
+        }
+        if let Some(renaming) = &self.planned.renaming {
+            renaming.end(self.lead(sessions)?)?;
         }
         self.commit(self.lead(sessions)?).inspect_err(|_| *left = Left::Unknown)?;
         Ok((verified, seconds))
@@ -426,38 +435,21 @@ impl<'a> Run<'a> {
     /// Loads the rows in the one transaction.
     fn load(&self, session: &mut Session) -> Result<()> {
         let load = self.loader();
-        if self.steps.empty_tables {
-            self.empty_tables(session)?;
+        let manifest = &self.planned.manifest;
+        if let Some(counted) = rows::make_room(session, manifest, self.steps.existing_rows)? {
+            // Rows are loaded once.
+            let _ = self.rows_before.set(counted);
         }
         large_objects::restore(session, &load, &self.steps.owners)?;
         if self.steps.parts.definitions {
             load.tables(session, &self.skipped())
         } else if self.planned.target.may_replicate {
-            load.tables(session, &BTreeSet::new())
+            load.tables(session, &BTreeSet::new())?;
+            self.phase("foreign keys")?;
+            rows::check_keys(session, &rows::filled(manifest), self.journal)
         } else {
             load.tables_in_order(session, &self.steps.tables)
         }
-    }
-
-    fn empty_tables(&self, session: &mut Session) -> Result<()> {
-        let tables: BTreeSet<TableName> = self
-            .planned
-            .manifest
-            .tables
-            .iter()
-            .filter(|table| table.data == crate::repository::format::manifest::TableData::Carried)
-            .map(super::guards::load_target)
-            .collect();
-        if tables.is_empty() {
-            return Ok(());
-        }
-        let names: Vec<String> = tables.iter().map(|(schema, name)| quote_qualified(schema, name)).collect();
-        let statement = format!("TRUNCATE TABLE {}", names.join(", "));
-        session.unit(&statement).map_err(|error| {
-            Error::failed("the tables could not be emptied")
-                .why(describe(&error))
-                .hint("tables that refer to them must be part of the backup, or hold no such foreign key")
-        })
     }
 
     fn set_sequences(&self, session: &mut Session) -> Result<()> {
@@ -481,7 +473,8 @@ impl<'a> Run<'a> {
                 all.iter().filter(is_set).cloned().collect()
             }
         };
-        finish::sequences(session, &wanted, self.journal)
+        let ahead = self.steps.existing_rows == ExistingRows::Append;
+        finish::sequences(session, &wanted, ahead, self.journal)
     }
 
     fn reconcile(
@@ -529,6 +522,7 @@ impl<'a> Run<'a> {
             steps: self.steps,
             before: &planned.target,
             chosen: &chosen,
+            rows_before: self.rows_before.get(),
             reconciled,
             policies: hosted::policies_of_platforms_tables(replayed, &planned.target.hosting),
             covered,

@@ -75,13 +75,17 @@ pub(super) struct TargetTable {
     pub(super) triggers: Vec<String>,
     /// Tables that its foreign keys refer to.
     pub(super) references: BTreeSet<TableName>,
+    /// The same with those of deferred keys, which loading need not care about.
+    pub(super) all_references: BTreeSet<TableName>,
     /// A member of an extension.
     pub(super) is_member: bool,
 }
 
 /// A column of the target.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct TargetColumn {
+    /// `format_type()`.
+    pub(super) type_name: String,
     /// Computed, never loaded.
     pub(super) generated: bool,
     /// Neither nullable nor filled by a default.
@@ -272,14 +276,16 @@ fn read_tables(connection: &mut Connection, state: &mut TargetState) -> Result<(
     }
     let columns = connection.query(&format!(
         "SELECT n.nspname, c.relname, a.attname, a.attgenerated <> '', \
-         a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' \
+         a.attnotnull AND NOT a.atthasdef AND a.attidentity = '', pg_catalog.format_type(a.atttypid, a.atttypmod) \
          FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE a.attnum > 0 AND NOT a.attisdropped AND {USER_TABLES}"
     ))?;
     for row in columns.iter() {
         if let Some(table) = state.tables.get_mut(&(row.get(0)?, row.get(1)?)) {
-            table.columns.insert(row.get(2)?, TargetColumn { generated: row.get(3)?, required: row.get(4)? });
+            let column =
+                TargetColumn { generated: row.get(3)?, required: row.get(4)?, type_name: row.get(5)? };
+            table.columns.insert(row.get(2)?, column);
         }
     }
     read_triggers_and_keys(connection, state)
@@ -298,15 +304,20 @@ fn read_triggers_and_keys(connection: &mut Connection, state: &mut TargetState) 
         }
     }
     let keys = connection.query(&format!(
-        "SELECT n.nspname, c.relname, fn.nspname, fc.relname FROM pg_catalog.pg_constraint k \
+        "SELECT n.nspname, c.relname, fn.nspname, fc.relname, k.condeferrable AND k.condeferred \
+         FROM pg_catalog.pg_constraint k \
          JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          JOIN pg_catalog.pg_class fc ON fc.oid = k.confrelid \
          JOIN pg_catalog.pg_namespace fn ON fn.oid = fc.relnamespace \
-         WHERE k.contype = 'f' AND NOT (k.condeferrable AND k.condeferred) AND {USER_TABLES}"
+         WHERE k.contype = 'f' AND {USER_TABLES}"
     ))?;
     for row in keys.iter() {
         if let Some(table) = state.tables.get_mut(&(row.get(0)?, row.get(1)?)) {
-            table.references.insert((row.get(2)?, row.get(3)?));
+            let referred: TableName = (row.get(2)?, row.get(3)?);
+            if !row.get::<bool>(4)? {
+                table.references.insert(referred.clone());
+            }
+            table.all_references.insert(referred);
         }
     }
     Ok(())

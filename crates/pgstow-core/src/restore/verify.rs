@@ -40,6 +40,8 @@ pub(super) struct Verification<'a> {
     pub(super) before: &'a TargetState,
     /// Tables that this restore creates or fills.
     pub(super) chosen: &'a BTreeSet<TableName>,
+    /// Rows of the tables before others were added to them.
+    pub(super) rows_before: Option<&'a BTreeMap<TableName, u64>>,
     pub(super) reconciled: Option<Reconciled>,
     /// The user's policies on tables of the platform's internal schemas that this restore makes.
     pub(super) policies: Vec<&'a Entry>,
@@ -321,7 +323,8 @@ impl Verification<'_> {
         counts: Vec<Count>,
         verified: &mut Verified,
     ) -> Result<()> {
-        let findings = if self.checksums {
+        // What was there before cannot be told from what was added.
+        let findings = if self.checksums && self.rows_before.is_none() {
             let comparison = Comparison {
                 repository: self.repository,
                 manifest: self.manifest,
@@ -347,7 +350,8 @@ impl Verification<'_> {
 
     fn row_line(&self, group: &Group<'_>, counted: Count, finding: &Finding, verified: &mut Verified) {
         let shown = display_name(&group.name.0, &group.name.1);
-        let expected = group.rows();
+        let before = self.rows_before.and_then(|before| before.get(&group.name)).copied().unwrap_or_default();
+        let expected = group.rows() + before;
         let found = *counted.as_ref().unwrap_or(&0);
         if let Err(reason) = &counted {
             verified.differs(format!("rows of table {shown} could not be counted: {reason}"), true);

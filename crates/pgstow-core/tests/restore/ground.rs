@@ -144,10 +144,20 @@ impl Ground {
 
     /// The same of a database at another server.
     pub(crate) fn dump_at(&self, server: &DisposableServer, database: &str) -> String {
+        self.dump_part(server, database, &[])
+    }
+
+    /// What pg_dump writes of tables (`-t`) or schemas (`-n`).
+    pub(crate) fn dump_of(&self, database: &str, options: &[&str]) -> String {
+        self.dump_part(&self.server, database, options)
+    }
+
+    fn dump_part(&self, server: &DisposableServer, database: &str, options: &[&str]) -> String {
         let output = Command::new(&self.pg_dump)
             .arg("-h")
             .arg(server.socket_directory())
             .args(["-p", &server.socket_port().to_string(), "-U", "postgres", "-d", database])
+            .args(options)
             .output()
             .expect("pg_dump runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -9,5 +9,7 @@ mod ground;
 mod partial;
 mod postgrest;
 mod privileges;
+mod rename;
 mod roles;
 mod rows;
+mod rows_only;

@@ -15,6 +15,7 @@ mod ground;
 mod incremental;
 mod interrupt;
 mod memory;
+mod partial;
 mod recovery;
 mod retention;
 mod roles;

@@ -10,7 +10,7 @@ mod summary;
 use std::collections::BTreeMap;
 
 use clap::Args;
-use pgstow_core::restore::{DanglingKeys, RestoreOptions};
+use pgstow_core::restore::{DanglingKeys, ExistingRows, RestoreOptions};
 use pgstow_core::{Error, ErrorKind, Result};
 
 use super::backup::parse_jobs;
@@ -40,6 +40,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "URL")]
     url: Option<String>,
 
+    /// With --to: another database of that server, with the environment's login and protection
+    #[arg(long, value_name = "NAME", conflicts_with = "url")]
+    database: Option<String>,
+
     /// Print what would be done and stop
     #[arg(long)]
     dry_run: bool,
@@ -55,8 +59,21 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     sections: SectionArguments,
 
+    /// With --data-only: empty the tables first, in the same transaction; so does --clean
+    #[arg(long, requires = "data_only", conflicts_with = "append")]
+    truncate: bool,
+
+    /// With --data-only: add to the rows that are there; nobody else can write into the tables meanwhile
+    #[arg(long, requires = "data_only", conflicts_with_all = ["clean", "checksums"])]
+    append: bool,
+
     #[command(flatten)]
     part: PartArguments,
+
+    /// Restore only table or schema OLD, and call it NEW, beside the one that is there: app=app_old,
+    /// public.orders=public.orders_old; may be given several times for tables
+    #[arg(long, value_name = "OLD=NEW", conflicts_with_all = ["table", "schema", "exclude_table", "clean", "data_only"])]
+    rename: Vec<String>,
 
     /// Foreign keys to rows of the platform (its users, say) that the backup does not carry: validate
     /// makes them, not-valid makes them unchecked, leave-out does not [default: refuse to begin]
@@ -124,6 +141,7 @@ pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure>
     let header = repository.resolve(&arguments.backup)?;
     app.facts.backup(&header.id);
     let target = app.database(arguments.to.as_deref(), arguments.url.as_deref())?;
+    let target = target.of_server(arguments.database.as_deref());
     app.facts.target(&target.endpoint());
     let defaults = RestoreOptions::new(target.connection.clone());
     let options = RestoreOptions {
@@ -136,6 +154,12 @@ pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure>
             .unwrap_or(defaults.lock_timeout),
         sections: arguments.sections.sections(),
         selection: arguments.part.selection(),
+        rename: arguments.rename.clone(),
+        existing_rows: match (arguments.truncate, arguments.append) {
+            (true, _) => ExistingRows::Truncate,
+            (_, true) => ExistingRows::Append,
+            _ => ExistingRows::Refuse,
+        },
         activate_jobs: arguments.activate_jobs,
         dangling_keys: arguments.dangling_keys.map_or(DanglingKeys::Refuse, DanglingKeys::from),
         create_roles: arguments.create_roles,

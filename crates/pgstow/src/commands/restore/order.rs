@@ -143,6 +143,7 @@ pub(super) fn confirm(app: &App<'_>, question: &Question<'_>, plan: &RestorePlan
     let decision = guard::decide(&request);
     let effect = match (question.undoes, question.only_rows) {
         (true, _) => "puts back all of",
+        (false, true) if plan.appends => "adds rows to tables of",
         (false, true) => "replaces the rows of",
         (false, false) => "replaces what is in",
     };

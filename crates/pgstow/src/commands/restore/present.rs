@@ -87,7 +87,8 @@ pub(super) fn steps(plan: &RestorePlan) -> Vec<(&'static str, String)> {
     }
     let rows = format::count(plan.load_rows, "row");
     let tables = format::count(plan.load_tables as u64, "table");
-    fields.push(("would load", format!("{rows} of {tables} ({})", format::size(plan.load_bytes))));
+    let to = if plan.appends { ", added to those that are there" } else { "" };
+    fields.push(("would load", format!("{rows} of {tables} ({}){to}", format::size(plan.load_bytes))));
     fields.extend(privileges(plan).map(|privileges| ("would grant", privileges)));
     if !plan.grant_to.is_empty() {
         let roles = plan.grant_to.join(", ");
@@ -110,7 +111,12 @@ pub(super) fn steps(plan: &RestorePlan) -> Vec<(&'static str, String)> {
 
 /// What was chosen of the backup, and what comes and stays because of it.
 fn part(plan: &RestorePlan) -> Vec<(&'static str, String)> {
-    let lists = [("chosen", &plan.chosen), ("with it", &plan.along), ("stays", &plan.stays)];
+    let lists = [
+        ("chosen", &plan.chosen),
+        ("as copy", &plan.renamed),
+        ("with it", &plan.along),
+        ("stays", &plan.stays),
+    ];
     let lists = lists.into_iter().filter(|(_, names)| !names.is_empty());
     lists.map(|(word, names)| (word, cut(names))).collect()
 }
