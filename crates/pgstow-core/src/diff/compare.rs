@@ -17,8 +17,8 @@ use crate::inventory::{Inventory, Privilege};
 use crate::postgres::identifier::display_name;
 use crate::repository::format::manifest::{Manifest, Sections, Table, TableData};
 
-/// Everything but the rows themselves.
-pub(super) fn compare(before: &Facts, after: &Facts, narrowing: &Narrowing) -> DiffReport {
+/// Everything but the rows themselves; `numbers`: how many there are too.
+pub(super) fn compare(before: &Facts, after: &Facts, narrowing: &Narrowing, numbers: bool) -> DiffReport {
     let definitions_compared = before.major() == after.major();
     let depth = if definitions_compared { Depth::Definitions } else { Depth::Names };
     let narrowed = |facts: &Facts| narrowed(&facts.catalog.inventory, narrowing);
@@ -54,7 +54,9 @@ pub(super) fn compare(before: &Facts, after: &Facts, narrowing: &Narrowing) -> D
         report.settings = settings(before, after);
         large_objects(before, after, &mut report);
     }
-    rows(before, after, narrowing, &mut report);
+    if numbers {
+        rows(before, after, narrowing, &mut report);
+    }
     report
 }
 

@@ -8,7 +8,7 @@ use crate::inventory::{Inventory, ObjectKind};
 pub(super) use crate::restore::plan::name_parts;
 
 /// The top of the partition tree of each partition.
-pub(super) fn roots(inventory: &Inventory) -> BTreeMap<TableName, TableName> {
+pub(crate) fn roots(inventory: &Inventory) -> BTreeMap<TableName, TableName> {
     let mut parents: BTreeMap<TableName, TableName> = BTreeMap::new();
     let tables = inventory.items.iter().filter(|item| item.kind == ObjectKind::Table);
     for item in tables {

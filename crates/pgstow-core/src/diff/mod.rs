@@ -7,7 +7,7 @@
 mod compare;
 mod contents;
 mod facts;
-mod inventory;
+pub(crate) mod inventory;
 mod lines;
 mod live;
 mod narrow;
@@ -85,21 +85,18 @@ pub fn run(
     let mut after = Side::open(repository, &options.after, monitor, interrupt)?;
     facts::keep_users(&mut before.facts, &mut after.facts);
     let narrowing = Narrowing::new(&options.tables, &before.facts, &after.facts)?;
-    if options.counts && options.rows.is_none() {
+    if options.counts && options.rows.is_none() && (before.live.is_some() || after.live.is_some()) {
         monitor.event(crate::monitor::Event::Phase { name: "counting rows" });
         let other = before.facts.tables.clone();
         after.count(&other, &narrowing, interrupt)?;
         let other = after.facts.tables.clone();
         before.count(&other, &narrowing, interrupt)?;
     }
-    let mut report = compare::compare(&before.facts, &after.facts, &narrowing);
+    // The rows themselves say more than their numbers and chunks.
+    let mut report = compare::compare(&before.facts, &after.facts, &narrowing, options.rows.is_none());
     if let Some(asked) = &options.rows {
         report.rows_compared =
             rows::run::compare(repository, [&mut before, &mut after], asked, &narrowing, monitor, interrupt)?;
-        // The rows themselves say more than their numbers and chunks.
-        report.row_counts.clear();
-        report.contents.clear();
-        report.not_compared.clear();
     }
     Ok(report)
 }

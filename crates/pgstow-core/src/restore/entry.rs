@@ -102,7 +102,7 @@ fn altered(entry: &Entry) -> Option<&str> {
     }
     let statement = entry.drop_statement.trim_end_matches(['\n', ';', ' ']);
     let object = statement.strip_prefix("DROP ")?;
-    // Base types are dropped with their functions.
+    // A base type and its functions need each other.
     let object = object.strip_suffix(" CASCADE").unwrap_or(object);
     Some(object.strip_prefix("IF EXISTS ").unwrap_or(object))
 }

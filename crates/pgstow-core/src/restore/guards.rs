@@ -386,7 +386,7 @@ pub(super) fn loading_order(manifest: &Manifest, target: &TargetState) -> Result
 
 /// The tables such that each comes after those it refers to; the tables left when that is
 /// impossible.
-fn order_by_keys(
+pub(super) fn order_by_keys(
     wanted: &[TableName],
     target: &TargetState,
 ) -> std::result::Result<Vec<TableName>, Vec<String>> {

@@ -27,6 +27,7 @@ mod identity;
 mod journal;
 mod large_objects;
 mod managed;
+pub mod missing;
 mod owners;
 mod parallel;
 pub(crate) mod part;

@@ -14,8 +14,8 @@ use super::session::Session;
 use super::standing::{self, Doomed};
 use super::target::{self, TargetState};
 use super::{
-    ExistingRows, Planned, Prepared, RestoreOptions, finish, guards, hosted, managed, platform, reduced, roles,
-    rows,
+    ExistingRows, Planned, Prepared, RestoreOptions, finish, guards, hosted, managed, platform, reduced,
+    roles, rows,
 };
 use crate::archive::{self, Entry};
 use crate::error::{Error, ErrorKind, Result};

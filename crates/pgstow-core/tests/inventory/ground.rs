@@ -6,10 +6,10 @@ use std::process::{Command, Stdio};
 use pgstow_core::interrupt::Interrupt;
 use pgstow_core::inventory::Inventory;
 use pgstow_core::platform::Hosting;
-use pgstow_core::postgres::Connection;
 use pgstow_core::postgres::catalog::inventory;
 use pgstow_core::postgres::server::{DisposableServer, ServerOptions};
 use pgstow_core::postgres::session::{Purpose, pin};
+use pgstow_core::postgres::{Connection, ConnectionSettings};
 
 const FIXTURE: &str = include_str!("fixture.sql");
 
@@ -45,6 +45,15 @@ impl Ground {
         self.run("postgres", &format!("CREATE DATABASE {name} TEMPLATE template0"));
     }
 
+    pub(crate) fn settings(&self, database: &str) -> ConnectionSettings {
+        self.server.settings(database)
+    }
+
+    /// Stock `pg_dump` that suits the server.
+    pub(crate) fn pg_dump(&self) -> PathBuf {
+        programs(if self.major <= 15 { "client" } else { "client-18" }).join("pg_dump")
+    }
+
     /// A session pinned for reading.
     pub(crate) fn connect(&self, database: &str) -> Connection {
         let mut connection =
@@ -69,7 +78,7 @@ impl Ground {
     /// Copies a database with stock `pg_dump` and `psql`.
     pub(crate) fn dump_and_restore(&self, from: &str, to: &str) {
         let client = programs(if self.major <= 15 { "client" } else { "client-18" });
-        let mut dump = self.client(&client.join("pg_dump"), from, &[]);
+        let mut dump = self.client(&self.pg_dump(), from, &[]);
         let mut dump = dump.stdout(Stdio::piped()).spawn().expect("pg_dump starts");
         let output = dump.stdout.take().expect("standard output is piped");
         let restored = self.client(&client.join("psql"), to, &["-X", "-q"]).stdin(output).output();

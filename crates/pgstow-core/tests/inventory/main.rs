@@ -2,6 +2,7 @@
 //! see every kind of change.
 
 mod catalog;
+mod differences;
 mod ground;
 mod mutations;
 mod relations;

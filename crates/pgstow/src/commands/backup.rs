@@ -220,7 +220,7 @@ fn named(error: Error, title: &str) -> Error {
 }
 
 /// Says what was made.
-fn present(
+pub(super) fn present(
     app: &App<'_>,
     report: &BackupReport,
     selection: &Selection,

@@ -8,6 +8,7 @@ mod demo;
 mod diff;
 mod dump;
 mod export;
+mod import;
 mod init;
 mod key;
 mod list;
@@ -58,6 +59,8 @@ pub(crate) enum Command {
     Export(export::Arguments),
     /// Write a database as such a file, without a repository
     Dump(dump::Arguments),
+    /// Make a backup of a file of pg_dump
+    Import(import::Arguments),
     /// Make keys for an encrypted repository
     Key(key::Arguments),
     /// Copy backups to another repository
@@ -104,6 +107,7 @@ fn recorded_as(command: &Command) -> Option<&'static str> {
         Command::Unpin(_) => Some("unpin"),
         Command::Copy(_) => Some("copy"),
         Command::Verify(arguments) if arguments.is_drill() => Some("drill"),
+        Command::Import(_) => Some("import"),
         Command::Init(_)
         | Command::Check(_)
         | Command::List(_)
@@ -137,6 +141,7 @@ fn perform(app: &App<'_>, command: Command) -> Result<Exit, Failure> {
         Command::Undo(arguments) => undo::run(app, &arguments),
         Command::Export(arguments) => export::run(app, &arguments),
         Command::Dump(arguments) => dump::run(app, &arguments),
+        Command::Import(arguments) => import::run(app, &arguments),
         Command::Key(arguments) => key::run(app, &arguments),
         Command::Copy(arguments) => copy::run(app, &arguments),
         Command::Audit(arguments) => audit::run(app, &arguments),

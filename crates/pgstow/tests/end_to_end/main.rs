@@ -9,6 +9,7 @@ mod balance;
 mod concurrent_ddl;
 mod connections;
 mod copy;
+mod diff;
 mod drill;
 mod encryption;
 mod ground;

@@ -58,7 +58,10 @@ impl<'r> Tar<'r> {
         while let Some(member) = self.next()? {
             let name = member.name.as_str();
             let rows = entries.iter().position(|entry| entry.kind() == "TABLE DATA" && entry.file == name);
-            let list = entries.iter().position(|entry| entry.kind() == "BLOBS" && entry.file == name);
+            let list = match number_in(name, "blobs_", ".toc") {
+                Some(id) => entries.iter().position(|entry| u32::try_from(entry.id()) == Ok(id)),
+                None => blobs.filter(|_| name == "blobs.toc"),
+            };
             let mut data = (&mut self.source).take(member.size);
             match (rows, list, number_in(name, "blob_", ".dat"), blobs) {
                 (Some(entry), ..) => {

@@ -120,11 +120,16 @@ pub(crate) fn classify(text: &[u8]) -> Result<Statement, String> {
     let head: Vec<Token<'_>> = tokens(text).take(LOOKED_AT).collect();
     let words = Words(&head);
     let verb = head.first().map(|token| utf8_name(token.text).to_ascii_uppercase()).unwrap_or_default();
+    let of_large_object =
+        head.iter().zip(head.iter().skip(1)).any(|(one, two)| one.is("LARGE") && two.is("OBJECT"));
     match verb.as_str() {
+        "ALTER" | "COMMENT" | "SECURITY" | "GRANT" | "REVOKE" if of_large_object => {
+            Ok(Statement::LargeObject(None))
+        }
         "SET" | "RESET" => Ok(set(&head)),
         "BEGIN" | "COMMIT" | "END" => Ok(Statement::Transaction),
         "START" => Ok(Statement::Transaction),
-        "CREATE" => create(&head),
+        "CREATE" => create(text, &head),
         "DROP" => dropped(&head),
         "ALTER" => alter(&head),
         "COMMENT" if words.is(2, "DATABASE") => Ok(Statement::Database(None)),
@@ -202,7 +207,7 @@ fn set(head: &[Token<'_>]) -> Statement {
     }
 }
 
-fn create(head: &[Token<'_>]) -> Result<Statement, String> {
+fn create(text: &[u8], head: &[Token<'_>]) -> Result<Statement, String> {
     let words = Words(head);
     let mut at = 1;
     while BETWEEN.iter().any(|word| words.is(at, word)) {
@@ -244,7 +249,9 @@ fn create(head: &[Token<'_>]) -> Result<Statement, String> {
             let table = words.name(words.skip(on + 1)).map(|(table, _)| table);
             Name { schema: table.and_then(|table| table.schema), name: own }
         }
-        "CAST" | "TRANSFORM" | "USER MAPPING" => Name { schema: None, name: kind.to_lowercase() },
+        "USER MAPPING" => Name { schema: None, name: mapping(&words, at) },
+        "CAST" => Name { schema: None, name: until(text, &head[at.min(head.len())..], b')', true) },
+        "TRANSFORM" => Name { schema: None, name: until(text, &head[at.min(head.len())..], b'(', false) },
         _ => match words.name(at) {
             Some((name, _)) => name,
             // An operator's name is of symbols, behind its schema.
@@ -252,6 +259,23 @@ fn create(head: &[Token<'_>]) -> Result<Statement, String> {
         },
     };
     Ok(Statement::Create { kind, object })
+}
+
+/// The text of these tokens up to the first such symbol, with it or without.
+fn until(text: &[u8], from: &[Token<'_>], symbol: u8, with: bool) -> String {
+    let start = from.first().map_or(0, |token| token.start);
+    let end = from
+        .iter()
+        .find(|token| token.is_symbol(symbol))
+        .map_or(start, |token| if with { token.end() } else { token.start });
+    utf8_name(text.get(start..end).unwrap_or_default()).trim_end().to_owned()
+}
+
+/// As archives tag it.
+fn mapping(words: &Words<'_>, at: usize) -> String {
+    let role = words.name(at + 1).map(|(name, _)| name.name).unwrap_or_default();
+    let server = words.name(at + 3).map(|(name, _)| name.name).unwrap_or_default();
+    format!("USER MAPPING {role} SERVER {server}")
 }
 
 fn dropped(head: &[Token<'_>]) -> Result<Statement, String> {
@@ -402,6 +426,12 @@ mod tests {
             ("CREATE MATERIALIZED VIEW s.m AS SELECT 1 WITH NO DATA;", "MATERIALIZED VIEW s m"),
             ("CREATE SCHEMA \"S\";", "SCHEMA  S"),
             ("CREATE POLICY p ON s.t USING (true);", "POLICY s p"),
+            ("CREATE CAST (s.a AS text) WITH INOUT;", "CAST  (s.a AS text)"),
+            (
+                "CREATE TRANSFORM FOR money LANGUAGE sql (FROM SQL WITH FUNCTION f(a));",
+                "TRANSFORM  FOR money LANGUAGE sql",
+            ),
+            ("CREATE USER MAPPING FOR app SERVER s;", "USER MAPPING  USER MAPPING app SERVER s"),
             ("CREATE FOREIGN DATA WRAPPER w;", "FOREIGN DATA WRAPPER  w"),
         ] {
             assert_eq!(said(text), expected, "{text}");
@@ -465,6 +495,7 @@ mod tests {
             ("ALTER TABLE IF EXISTS s.t ALTER COLUMN a DROP DEFAULT;", Statement::DropPart),
             ("ALTER TABLE ONLY s.t ADD CONSTRAINT c CHECK (true);", Statement::Change),
             ("ALTER DEFAULT PRIVILEGES FOR ROLE a GRANT ALL ON TABLES TO b;", Statement::Privilege),
+            ("GRANT ALL ON LARGE OBJECT 5 TO a;", Statement::LargeObject(None)),
             ("CREATE SUBSCRIPTION s CONNECTION 'x' PUBLICATION p;", Statement::Subscription),
         ] {
             assert_eq!(classify(text.as_bytes()), Ok(expected), "{text}");

@@ -44,6 +44,7 @@ pub(in crate::diff) fn compare(
     for name in old.keys().chain(new.keys()).filter(|name| narrowing.takes(name)) {
         names.insert(narrowing.root(name));
     }
+    monitor.event(Event::Planned { tables: names.len(), bytes: 0 });
     let mut reports = Vec::new();
     for name in names {
         let table = display_name(&name.0, &name.1);

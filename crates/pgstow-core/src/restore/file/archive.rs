@@ -249,6 +249,7 @@ impl Walker<'_> {
                 let Piece::Statement { text, .. } = piece else { continue };
                 let act = match classify(&text) {
                     Ok(sql::Statement::Authorization) => Act::Authorization,
+                    Ok(sql::Statement::LargeObject(_)) => Act::LargeObject(Vec::new()),
                     _ => Act::Privilege,
                 };
                 (self.visit)(Step::Statement(Statement { act, text, name: name.clone() }))?;
@@ -384,8 +385,10 @@ fn oids_of_group(entry: &Entry) -> Vec<u32> {
 
 /// The tag of privileges for people: `TABLE orders` as `table orders`.
 fn shown_tag(tag: &str) -> String {
-    match tag.split_once(' ') {
-        Some((kind, name)) => entry::visible(&format!("{} {name}", kind.to_lowercase())),
+    let kind_length =
+        if tag.starts_with("LARGE OBJECT") { "LARGE OBJECT".len() } else { tag.find(' ').unwrap_or(0) };
+    match tag.split_at_checked(kind_length) {
+        Some((kind, name)) => entry::visible(&format!("{}{name}", kind.to_lowercase())),
         None => entry::visible(tag),
     }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::roles::Settled;
 use super::step::{Act, Destination, Rows, Statement, Step};
-use super::{FileReport, PreparedFile, verify};
+use super::{FileReport, PreparedFile, configuration, verify};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::monitor::{Event, Monitor};
@@ -94,17 +94,27 @@ fn atomically(
             .unit(&statement)
             .map_err(|error| Error::failed("a role could not be created").why(describe(&error)))?;
     }
-    empty(session, &prepared.plan.emptied, prepared.survey.tables.keys())?;
-    let mut loader =
-        Loader { prepared, journal, monitor, interrupt, batch: Vec::new(), loaded: BTreeMap::new() };
+    let target = &prepared.target;
+    let is_member = |name: &TableName| target.tables.get(name).is_some_and(|table| table.is_member);
+    let own = prepared.survey.tables.keys().filter(|name| !is_member(name));
+    empty(session, &prepared.plan.emptied, own)?;
+    let mut loader = Loader {
+        prepared,
+        journal,
+        monitor,
+        interrupt,
+        batch: Vec::new(),
+        loaded: BTreeMap::new(),
+        kept: BTreeMap::new(),
+    };
     loader.run()?;
-    let loaded = loader.loaded;
+    let Loader { loaded, kept, .. } = loader;
     let encoding = client_encoding(&prepared.session.connection);
     // Whatever the file has set.
     prepared.session.unit("RESET SESSION AUTHORIZATION").map_err(Error::from)?;
     pin(&mut prepared.session.connection, Purpose::Restore, encoding).map_err(Error::from)?;
     monitor.event(Event::Phase { name: "compare" });
-    let lines = verify::compare(prepared, &loaded)?;
+    let lines = verify::compare(prepared, &loaded, &kept)?;
     prepared.session.atomic = false;
     prepared
         .session
@@ -139,6 +149,8 @@ struct Loader<'a> {
     batch: Vec<Statement>,
     /// Rows that went to each table.
     loaded: BTreeMap<TableName, u64>,
+    /// Rows that tables of extensions keep besides those of the file.
+    kept: BTreeMap<TableName, u64>,
 }
 
 impl Loader<'_> {
@@ -193,6 +205,7 @@ impl Loader<'_> {
             return self.one(&statement);
         }
         if let Act::Insert { table, rows, .. } = &statement.act {
+            self.begin_table(table)?;
             *self.loaded.entry(table.clone()).or_default() += rows;
         }
         let bytes: usize = self.batch.iter().map(|waiting| waiting.text.len()).sum();
@@ -286,7 +299,21 @@ impl Loader<'_> {
         }
     }
 
+    /// The extension's own rows of one of its tables stay, those that a dump holds are replaced.
+    fn begin_table(&mut self, table: &TableName) -> Result<()> {
+        if self.loaded.contains_key(table) {
+            return Ok(());
+        }
+        self.flush()?;
+        let connection = &mut self.prepared.session.connection;
+        if let Some(kept) = configuration::clear(connection, table).map_err(Error::from)? {
+            self.kept.insert(table.clone(), kept);
+        }
+        Ok(())
+    }
+
     fn rows(&mut self, to: Destination, rows: &mut dyn Rows) -> Result<()> {
+        self.begin_table(&to.table)?;
         let shown = display_name(&to.table.0, &to.table.1);
         let bytes = self.prepared.survey.tables.get(&to.table).map_or(0, |loaded| loaded.bytes);
         self.monitor.event(Event::TableStarted { table: &shown, bytes });

@@ -7,6 +7,7 @@
 //! the target and compared, before the commit.
 
 mod archive;
+mod configuration;
 mod load;
 mod prepare;
 mod roles;

@@ -225,7 +225,7 @@ fn check_rows(
     if clean {
         return Ok((!taken.is_empty()).then(|| Cover { large_objects: taken, ..Cover::default() }));
     }
-    let filled = filled(connection, survey)?;
+    let filled = filled(connection, survey, target)?;
     if let Some(first) = filled.first() {
         let more = if filled.len() > 1 { format!(" and {} more", filled.len() - 1) } else { String::new() };
         return Err(Error::refused(format!("table {first}{more} of {} holds rows", target.target))
@@ -258,8 +258,9 @@ fn mismatches(name: &TableName, loaded: &Loaded, target: &TargetState) -> Vec<St
 }
 
 /// Tables that would be loaded and hold rows.
-fn filled(connection: &mut Connection, survey: &Survey) -> Result<Vec<String>> {
-    let names: Vec<&TableName> = survey.tables.keys().collect();
+fn filled(connection: &mut Connection, survey: &Survey, target: &TargetState) -> Result<Vec<String>> {
+    let is_member = |name: &TableName| target.tables.get(name).is_some_and(|table| table.is_member);
+    let names: Vec<&TableName> = survey.tables.keys().filter(|name| !is_member(name)).collect();
     let mut filled = Vec::new();
     for batch in names.chunks(BATCH) {
         let questions: Vec<String> = batch

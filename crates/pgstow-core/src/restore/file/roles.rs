@@ -138,7 +138,8 @@ impl FileRoles {
         }
         let found = mentions(&text);
         let is_missing = |role: &String| self.missing.iter().any(|missing| missing.role == *role);
-        let gives_away = matches!(act, Act::Change | Act::LargeObject(_));
+        let gives_away = text.windows(10).any(|window| window == b" OWNER TO ")
+            && matches!(act, Act::Change | Act::LargeObject(_));
         let mut text = text;
         for Mention { role, place } in found.iter().rev() {
             if is_missing(role) {

@@ -221,7 +221,11 @@ impl Walker<'_> {
                     let (schema, own) = self.resolved(object);
                     object = Name { schema: Some(schema), name: own };
                 }
-                self.created.insert((object.schema.clone().unwrap_or_default(), object.name.clone()));
+                let is_new = self.created.insert((object.schema.clone().unwrap_or_default(), object.name.clone()));
+                if kind == "VIEW" && !is_new {
+                    // Views that need each other are made empty first.
+                    return self.run(Act::Change, text, name);
+                }
                 let shown = match &object.schema {
                     Some(schema) => display_name(schema, &object.name),
                     None => display_part(&object.name),

@@ -131,6 +131,10 @@ impl Survey {
 
 /// Something that is made, as an archive would list it.
 fn entry(number: usize, kind: String, object: Name) -> Entry {
+    let drop_statement = match kind.as_str() {
+        "CAST" | "TRANSFORM" => format!("DROP {kind} {};", object.name),
+        _ => String::new(),
+    };
     Entry {
         id: i32::try_from(number).unwrap_or(i32::MAX),
         definition: kind.clone(),
@@ -143,7 +147,7 @@ fn entry(number: usize, kind: String, object: Name) -> Entry {
         tablespace: None,
         access_method: None,
         relation_kind: None,
-        drop_statement: String::new(),
+        drop_statement,
         dependencies: Vec::new(),
         section: Section::PreData,
     }

@@ -16,7 +16,7 @@ use crate::restore::selection::TableName;
 /// Tables counted by one statement.
 const BATCH: usize = 50;
 /// Kinds that a file makes by a statement of their own, each; constraints, say, come with their tables too.
-const COMPARED: [ObjectKind; 17] = [
+const COMPARED: [ObjectKind; 15] = [
     ObjectKind::Schema,
     ObjectKind::Extension,
     ObjectKind::Table,
@@ -24,8 +24,6 @@ const COMPARED: [ObjectKind; 17] = [
     ObjectKind::MaterializedView,
     ObjectKind::ForeignTable,
     ObjectKind::Index,
-    ObjectKind::Trigger,
-    ObjectKind::Rule,
     ObjectKind::Policy,
     ObjectKind::Function,
     ObjectKind::Procedure,
@@ -36,11 +34,16 @@ const COMPARED: [ObjectKind; 17] = [
     ObjectKind::EventTrigger,
 ];
 
-/// Compares, line by line. `loaded` is what went to each table.
+/// Compares, line by line. `loaded` is what went to each table, `kept` what a table of an extension holds
+/// besides.
 ///
 /// # Errors
 /// Something differs; the server's.
-pub(super) fn compare(prepared: &mut PreparedFile, loaded: &BTreeMap<TableName, u64>) -> Result<Vec<Line>> {
+pub(super) fn compare(
+    prepared: &mut PreparedFile,
+    loaded: &BTreeMap<TableName, u64>,
+    kept: &BTreeMap<TableName, u64>,
+) -> Result<Vec<Line>> {
     let mut lines = Vec::new();
     if prepared.parts.definitions {
         let connection = &mut prepared.session.connection;
@@ -48,7 +51,7 @@ pub(super) fn compare(prepared: &mut PreparedFile, loaded: &BTreeMap<TableName, 
         lines.extend(objects(prepared, &found));
     }
     if prepared.parts.rows {
-        lines.extend(rows(prepared, loaded)?);
+        lines.extend(rows(prepared, loaded, kept)?);
         lines.extend(large_objects(prepared)?);
     }
     let differing: Vec<String> = lines
@@ -86,7 +89,11 @@ fn objects(prepared: &PreparedFile, found: &Inventory) -> Vec<Line> {
     COMPARED.into_iter().map(line).filter(|line| line.expected + line.found > 0).collect()
 }
 
-fn rows(prepared: &mut PreparedFile, loaded: &BTreeMap<TableName, u64>) -> Result<Vec<Line>> {
+fn rows(
+    prepared: &mut PreparedFile,
+    loaded: &BTreeMap<TableName, u64>,
+    kept: &BTreeMap<TableName, u64>,
+) -> Result<Vec<Line>> {
     let connection = &mut prepared.session.connection;
     let roots = relations(connection, "p").map_err(Error::from)?;
     let tables: Vec<(&TableName, u64, bool)> =
@@ -103,6 +110,7 @@ fn rows(prepared: &mut PreparedFile, loaded: &BTreeMap<TableName, u64>) -> Resul
                     prepared.facts.file
                 )));
             }
+            let found = found.saturating_sub(kept.get(*name).copied().unwrap_or_default());
             let equal = found == *expected || *may_skip && found < *expected;
             let what = format!("rows of {}", display_name(&name.0, &name.1));
             lines.push(Line { what, expected: *expected, found, equal });

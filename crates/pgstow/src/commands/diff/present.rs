@@ -170,6 +170,7 @@ fn privileges(text: &mut Text, changes: &[PrivilegeChange]) {
         let option = if held.grantable { " with grant option" } else { "" };
         let what = match &held.column {
             Some(column) => format!("column {} of table {}", display_part(column), held.name),
+            None if held.target == "DATABASE" => "the database".to_owned(),
             None => format!("{} {}", held.target.to_lowercase(), held.name),
         };
         text.put(tone, sign).plain(" ").put(Tone::Strong, who);

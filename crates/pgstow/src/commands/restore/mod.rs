@@ -2,6 +2,7 @@
 
 mod file;
 pub(super) mod guard;
+mod missing;
 mod order;
 mod present;
 mod safety;
@@ -74,6 +75,19 @@ pub(crate) struct Arguments {
     /// public.orders=public.orders_old; may be given several times for tables
     #[arg(long, value_name = "OLD=NEW", conflicts_with_all = ["table", "schema", "exclude_table", "clean", "data_only"])]
     rename: Vec<String>,
+    /// Only put back the rows that are gone: those whose primary key the table does not have. What is
+    /// there is not touched; needs --table or --schema
+    #[arg(long, conflicts_with_all = ["clean", "schema_only", "data_only", "dangling_keys", "activate_jobs", "create_roles", "map_role", "checksums", "jobs"])]
+    only_missing: bool,
+
+    /// With --only-missing: tell rows apart by the columns of this unique index instead of the primary
+    /// key
+    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', requires = "only_missing")]
+    key: Vec<String>,
+
+    /// With --only-missing: let triggers fire for the rows that are put back
+    #[arg(long, requires = "only_missing")]
+    fire_triggers: bool,
 
     /// Foreign keys to rows of the platform (its users, say) that the backup does not carry: validate
     /// makes them, not-valid makes them unchecked, leave-out does not [default: refuse to begin]
@@ -143,6 +157,9 @@ pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure>
     let target = app.database(arguments.to.as_deref(), arguments.url.as_deref())?;
     let target = target.of_server(arguments.database.as_deref());
     app.facts.target(&target.endpoint());
+    if arguments.only_missing {
+        return missing::run(app, arguments, &repository, &header, &target);
+    }
     let defaults = RestoreOptions::new(target.connection.clone());
     let options = RestoreOptions {
         clean: arguments.clean,

@@ -112,6 +112,14 @@ fn exit_of(report: &RestoreReport) -> Exit {
     }
 }
 
+/// The protected environment that the target is. The same database may be reached by another name: what
+/// is protected stays protected.
+pub(super) fn protection(app: &App<'_>, target: &Database<'_>) -> Option<String> {
+    let named = target.environment.filter(|environment| environment.protected);
+    let protected = named.or_else(|| app.protected_at(&target.connection));
+    protected.map(|environment| environment.name.to_string())
+}
+
 /// What the question before a restore depends on, besides the plan.
 pub(super) struct Question<'a> {
     pub(super) target: &'a Database<'a>,
@@ -128,15 +136,12 @@ pub(super) struct Question<'a> {
 /// Refused, or interrupted at the question.
 pub(super) fn confirm(app: &App<'_>, question: &Question<'_>, plan: &RestorePlan) -> Result<()> {
     let target = question.target;
-    // The same database may be reached by another name: what is protected stays protected.
-    let named = target.environment.filter(|environment| environment.protected);
-    let protected =
-        named.or_else(|| app.protected_at(&target.connection)).map(|environment| &environment.name);
+    let protected = protection(app, target);
     let title = target.title();
     let request = Request {
         destructive: plan.destructive,
         target: &title,
-        protected: protected.map(|name| name.as_str()),
+        protected: protected.as_deref(),
         yes: question.yes,
         interactive: app.output.terminal().interactive,
     };
