@@ -342,6 +342,11 @@ impl Database<'_> {
         }
     }
 
+    /// The other database of the environment's server that is meant, if it is not the environment's own.
+    pub(crate) fn other_database(&self) -> Option<&str> {
+        self.other_database.then_some(self.connection.database.as_str())
+    }
+
     /// Another database of the same server, if one is named.
     pub(crate) fn of_server(mut self, name: Option<&str>) -> Self {
         if let Some(name) = name.filter(|name| *name != self.connection.database) {

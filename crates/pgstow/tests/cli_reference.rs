@@ -8,9 +8,9 @@ use std::path::Path;
 
 use cli_support::Folder;
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 19] = [
     "init", "check", "backup", "list", "show", "diff", "verify", "prune", "pin", "unpin", "restore", "undo",
-    "key", "copy", "audit", "demo",
+    "export", "dump", "import", "key", "copy", "audit", "demo",
 ];
 const KEY_COMMANDS: [&str; 2] = ["new", "show"];
 

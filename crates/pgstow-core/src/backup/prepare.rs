@@ -79,6 +79,7 @@ pub(super) fn prepare(
         .map(|relation| (relation.schema.clone(), relation.name.clone()))
         .collect();
     let settings = connection.settings().clone();
-    let bases = Bases::read(repository, &options.environment, options.selection.sections)?;
+    let (environment, database) = (&options.environment, options.connection.database.as_str());
+    let bases = Bases::read(repository, environment, database, options.selection.sections)?;
     Ok((Start { settings, encoding, source, scope, pg_dump, bases, closed }, connection))
 }

@@ -47,15 +47,15 @@ pub(super) fn decide(
     lacking: BTreeMap<String, String>,
 ) -> Result<Reduction> {
     let mut reduction = Reduction::default();
-    for unknown in without.iter().filter(|name| !extensions(entries).any(|known| known == name.as_str())) {
+    let is_known = |name: &String| extensions(entries).any(|known| known == name);
+    if let Some(unknown) = without.iter().find(|name| !is_known(name)) {
         let known: Vec<&str> = extensions(entries).collect();
-        return Err(Error::refused(format!("the backup has no extension {unknown}")).hint(
-            if known.is_empty() {
-                "it has none at all".to_owned()
-            } else {
-                format!("its extensions are {}", known.join(", "))
-            },
-        ));
+        let error = Error::refused(format!("the backup has no extension {unknown}"));
+        return Err(if known.is_empty() {
+            error.hint("it has none at all")
+        } else {
+            error.hint(format!("its extensions are {}", known.join(", ")))
+        });
     }
     for name in without {
         reduction.extensions.insert(name.clone(), "left out as asked (--drill-without)".to_owned());

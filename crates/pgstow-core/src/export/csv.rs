@@ -108,6 +108,8 @@ impl CsvFile<'_> {
 /// Turns COPY text into CSV as it passes.
 pub(super) struct CsvWriter<W> {
     output: W,
+    /// A line that is `\\.` would end the rows.
+    is_alone: bool,
     /// What was read of the current value, unless it is too long.
     held: Vec<u8>,
     /// The value is too long to be held; its quote is open.
@@ -122,8 +124,14 @@ impl<W: Write> CsvWriter<W> {
     /// # Errors
     /// The output's.
     pub(super) fn new(output: W, columns: &[Column]) -> io::Result<Self> {
-        let mut writer =
-            Self { output, held: Vec::new(), is_open: false, is_null: false, after_backslash: false };
+        let mut writer = Self {
+            output,
+            is_alone: columns.len() == 1,
+            held: Vec::new(),
+            is_open: false,
+            is_null: false,
+            after_backslash: false,
+        };
         for (index, column) in columns.iter().enumerate() {
             if index > 0 {
                 writer.output.write_all(b",")?;
@@ -211,7 +219,7 @@ impl<W: Write> CsvWriter<W> {
             self.output.write_all(b"\"")?;
             self.is_open = false;
         } else if held.is_empty()
-            || held == b"\\."
+            || self.is_alone && held == b"\\."
             || held.iter().any(|byte| matches!(byte, b'"' | b',' | b'\n' | b'\r'))
         {
             self.output.write_all(b"\"")?;
@@ -240,8 +248,8 @@ mod tests {
     #[test]
     fn values_are_quoted_where_csv_needs_it() {
         let text = b"1\t\\N\t\n\\\\N\ta,b\tsay \"hi\"\n\\\\.\ta\\nb\\r\t\\tx \n";
-        let expected =
-            "n,\"a,b\",\"\"\"c\"\n1,,\"\"\n\\N,\"a,b\",\"say \"\"hi\"\"\"\n\"\\.\",\"a\nb\r\",\tx \n";
+        let expected = "n,\"a,b\",\"\"\"c\"\n1,,\"\"\n\\N,\"a,b\",\"say \"\"hi\"\"\"\n\\.,\"a\nb\r\",\tx \n";
+        assert_eq!(converted(&["n"], &[b"\\\\.\n\\\\.x\n"]), "n\n\"\\.\"\n\\.x\n");
         for cut in 0..=text.len() {
             assert_eq!(converted(&["n", "a,b", "\"c"], &[&text[..cut], &text[cut..]]), expected, "{cut}");
         }

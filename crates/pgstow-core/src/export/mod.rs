@@ -7,6 +7,7 @@ mod choose;
 mod csv;
 mod large_object_entries;
 mod large_objects;
+mod order;
 mod output;
 mod plan;
 mod rows;

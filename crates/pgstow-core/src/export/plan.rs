@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::choose::{self, Chosen};
-use super::{ExportOptions, large_object_entries};
+use super::{ExportOptions, large_object_entries, order};
 use crate::archive::write::{Data, Head, Item};
 use crate::archive::{Entry, Section};
 use crate::error::{Error, ErrorKind, Result};
@@ -67,13 +67,17 @@ pub(super) fn make(input: Input<'_>) -> Result<ExportPlan> {
     let (definitions, rows) = parts(manifest.selection.sections, options.sections)?;
     let wanted = Patterns::parse(&options.tables, &[], &[])?.with_schemas(&options.schemas)?;
     entries.iter_mut().for_each(as_in_version_14);
-    order_grants(&mut entries);
+    order::grants(&mut entries);
+    order::keys_of_partitions(&mut entries);
+    order::drops_of_attached(&mut entries);
     let graph = Graph::new(&entries);
     let chosen = choose::choose(&graph, manifest, &carried, &wanted)?;
+    let everything = carried == Carried::Everything && !wanted.is_limited();
     let mut maker = Maker {
         manifest,
         graph: &graph,
         chosen: &chosen,
+        everything,
         definitions,
         next_id: entries.iter().map(|entry| entry.id).max().unwrap_or_default(),
         ids: BTreeMap::new(),
@@ -111,24 +115,12 @@ fn as_in_version_14(entry: &mut Entry) {
     }
 }
 
-/// Who grants on what was granted to him needs the schema too: without a word, several jobs of pg_restore
-/// would grant in any order.
-fn order_grants(entries: &mut [Entry]) {
-    let of_schemas: BTreeMap<String, i32> = entries
-        .iter()
-        .filter(|entry| entry.kind == "ACL")
-        .filter_map(|entry| Some((entry.tag.strip_prefix("SCHEMA ")?.to_owned(), entry.id)))
-        .collect();
-    for entry in entries.iter_mut().filter(|entry| entry.kind == "ACL") {
-        let schema = entry.schema.as_ref().and_then(|schema| of_schemas.get(schema));
-        entry.dependencies.extend(schema.filter(|_| entry.definition.contains("SET SESSION AUTHORIZATION")));
-    }
-}
-
 struct Maker<'a> {
     manifest: &'a Manifest,
     graph: &'a Graph<'a>,
     chosen: &'a Chosen,
+    /// Nothing was left out, by the backup or by this export.
+    everything: bool,
     definitions: bool,
     next_id: i32,
     /// Tables, sequences and materialized views that are in the archive, by kind and name.
@@ -175,7 +167,7 @@ impl<'a> Maker<'a> {
                 items.extend(large_object_entries::definitions(self.manifest, privileges, &mut self.next_id));
             }
             self.rows(&mut items);
-            items.extend(self.positions(whole));
+            items.extend(self.positions());
             if whole {
                 items.extend(large_object_entries::data(&items, &mut self.next_id));
             }
@@ -225,7 +217,7 @@ impl<'a> Maker<'a> {
                 data.push((name, item));
             }
         }
-        order_by_keys(self.graph, !self.definitions, &mut data);
+        order::by_keys(self.graph, !self.definitions, &mut data);
         items.extend(data.into_iter().map(|(_, item)| item));
     }
 
@@ -300,15 +292,16 @@ impl<'a> Maker<'a> {
         Some(Item { entry, copy_statement: Some(copy_statement), data: Data::Rows(table.bytes) })
     }
 
-    fn positions(&mut self, whole: bool) -> Vec<Item> {
+    fn positions(&mut self) -> Vec<Item> {
         let sequences = self.manifest.sequences.iter();
-        sequences.filter_map(|sequence| self.position(sequence, whole)).map(Item::of).collect()
+        sequences.filter_map(|sequence| self.position(sequence)).map(Item::of).collect()
     }
 
-    fn position(&mut self, sequence: &Sequence, whole: bool) -> Option<Entry> {
+    /// Sequences that the archive does not define are those of extensions.
+    fn position(&mut self, sequence: &Sequence) -> Option<Entry> {
         let name = (sequence.schema.clone(), sequence.name.clone());
         let own = self.ids.get(&("SEQUENCE", name)).copied();
-        if own.is_none() && !whole {
+        if own.is_none() && !self.everything {
             return None;
         }
         let qualified = quote_qualified(&sequence.schema, &sequence.name);
@@ -400,52 +393,6 @@ pub(super) fn plain(kind: &str) -> Entry {
         dependencies: Vec::new(),
         section: Section::None,
     }
-}
-
-/// Puts the rows of tables after those of the tables that they refer to: the foreign keys may be there
-/// already. If they are for sure, it is said to several jobs too. What is in a circle stays in the order of
-/// names.
-fn order_by_keys(graph: &Graph<'_>, for_jobs: bool, data: &mut Vec<(TableName, Item)>) {
-    let references = references(graph);
-    let mut waiting = std::mem::take(data);
-    let mut ids: BTreeMap<TableName, i32> = BTreeMap::new();
-    while !waiting.is_empty() {
-        let left: BTreeSet<TableName> = waiting.iter().map(|(name, _)| name.clone()).collect();
-        let is_ready = |name: &TableName| {
-            let of = references.get(name);
-            of.is_none_or(|others| others.iter().all(|other| other == name || !left.contains(other)))
-        };
-        let (mut ready, rest): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|(name, _)| is_ready(name));
-        waiting = rest;
-        if ready.is_empty() {
-            ready.push(waiting.remove(0));
-        }
-        for (name, mut item) in ready {
-            let others = references.get(&name).into_iter().flatten();
-            item.entry.dependencies.extend(others.filter_map(|other| ids.get(other)).filter(|_| for_jobs));
-            ids.insert(name.clone(), item.entry.id);
-            data.push((name, item));
-        }
-    }
-}
-
-/// The tables that each table refers to by foreign keys.
-fn references(graph: &Graph<'_>) -> BTreeMap<TableName, BTreeSet<TableName>> {
-    let mut references: BTreeMap<TableName, BTreeSet<TableName>> = BTreeMap::new();
-    for (index, key) in graph.entries.iter().enumerate().filter(|(_, entry)| entry.kind == "FK CONSTRAINT") {
-        let needs = graph.needs(index);
-        let tables = needs.iter().filter(|need| graph.is_table(**need)).map(|need| &graph.entries[*need]);
-        let names: Vec<TableName> =
-            tables.map(|table| (table.schema.clone().unwrap_or_default(), table.tag.clone())).collect();
-        let is_own = |name: &&TableName| {
-            Some(&name.0) == key.schema.as_ref()
-                && key.tag.strip_prefix(name.1.as_str()).is_some_and(|rest| rest.starts_with(' '))
-        };
-        if let Some(own) = names.iter().filter(is_own).max_by_key(|name| name.1.len()) {
-            references.entry(own.clone()).or_default().extend(names.iter().cloned());
-        }
-    }
-    references
 }
 
 /// When the statements of a script come: privileges after all else, and last what would act on them.

@@ -235,7 +235,7 @@ impl Tool {
         let table = quote_qualified(schema, self.table);
         let rows = connection.query(&format!(
             "SELECT pg_catalog.count(*) FILTER (WHERE {applied}), \
-             (SELECT ({name})::pg_catalog.text FROM {table} WHERE {applied} ORDER BY {order} DESC LIMIT 1), \
+             (SELECT ({name})::pg_catalog.text FROM {table} WHERE {applied} ORDER BY {order} DESC LIMIT 1) \
              FROM {table}"
         ))?;
         let row = rows.only()?;

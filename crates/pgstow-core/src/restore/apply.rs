@@ -4,7 +4,7 @@
 use super::journal::Journal;
 use super::run::{Broken, Done, Left, Run};
 use super::session::Session;
-use super::{Ended, Finished, Planned, Protection, RestoreReport, report};
+use super::{Ended, Finished, Planned, Protection, RestoreOptions, RestoreReport, report};
 use crate::error::{Error, ErrorKind, Result};
 use crate::interrupt::Interrupt;
 use crate::monitor::{Event, Monitor};
@@ -79,19 +79,18 @@ fn settle(
             let way = protection.map(|protection| format!("to undo it: {}", protection.command));
             (way.into_iter().fold(error, Error::hint), false)
         }
-        (Left::Incomplete, Some(protection)) if is_interrupted => {
-            let error = error.why("the target is incomplete: objects and rows restored so far stay");
-            (error.hint(way_back(protection)), false)
+        (Left::Incomplete, Some(protection)) if planned.plan.destructive && !is_interrupted => {
+            put_back(planned, error, protection, monitor, interrupt)
         }
-        (Left::Incomplete, Some(protection)) => put_back(planned, error, protection, monitor, interrupt),
-        (Left::Incomplete, None) => {
+        (Left::Incomplete, protection) => {
             let again = format!(
                 "the target is incomplete; start over with: pgstow restore {} --to … --clean",
                 planned.manifest.backup
             );
             let stays = "objects and rows restored so far stay";
             let error = if is_interrupted { error.why(stays) } else { error };
-            (error.hint(again), false)
+            let way = protection.map(way_back);
+            (way.into_iter().chain([again]).fold(error, Error::hint), false)
         }
     }
 }
@@ -110,7 +109,11 @@ fn put_back(
     let id = &protection.backup.id;
     let message = format!("the restore failed ({error}): putting {id} back");
     monitor.event(Event::Warning { message: &message });
-    match protection.put_back(planned.repository, &planned.connection, monitor, interrupt) {
+    let options = RestoreOptions {
+        lock_timeout: planned.lock_timeout,
+        ..RestoreOptions::to_undo(planned.connection.clone())
+    };
+    match protection.put_back(planned.repository, options, monitor, interrupt) {
         Ok(report) if report.receipt.outcome == Outcome::Equal => {
             (error.hint(format!("the target is as it was: its safety backup {id} was put back")), true)
         }

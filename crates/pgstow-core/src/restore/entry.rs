@@ -374,6 +374,13 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn base_types_are_given_away_although_their_removal_cascades() {
+        let mut word = sample(1, "TYPE", "word", &[]);
+        word.drop_statement = "DROP TYPE public.word CASCADE;\n".into();
+        assert_eq!(owner_statement(&word, "app").unwrap(), "ALTER TYPE public.word OWNER TO \"app\";");
+    }
+
+    #[test]
     fn a_publication_that_stays_is_altered() {
         let mut publication = sample(1, "PUBLICATION", "supabase_realtime", &[]);
         publication.definition =

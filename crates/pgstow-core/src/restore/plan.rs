@@ -32,7 +32,8 @@ pub struct RestorePlan {
     pub atomic: bool,
     /// Something that is there would be dropped, emptied or replaced.
     pub destructive: bool,
-    /// A safety backup of the target comes first.
+    /// A safety backup of the target comes first, so that what was there can be put back; of an empty
+    /// target too, where a failure leaves something behind.
     pub safety_backup: bool,
     /// Why it is not one transaction although the target is not empty.
     pub not_atomic_because: Option<String>,
@@ -220,11 +221,11 @@ fn why_not_atomic(input: &Input<'_>, load_bytes: u64) -> Option<String> {
         return None;
     }
     if input.in_parallel {
-        return Some(format!("{} sessions were asked for", input.sessions));
+        return Some("as asked for".to_owned());
     }
     let limit = ATOMIC_LIMIT_BYTES >> 30;
     (input.safety_backup && load_bytes > ATOMIC_LIMIT_BYTES)
-        .then(|| format!("there are more than {limit} GiB to load"))
+        .then(|| format!("more than {limit} GiB to load are too much for one transaction"))
 }
 
 /// When each chosen entry is replayed. What has no section of its own (comments, labels) follows

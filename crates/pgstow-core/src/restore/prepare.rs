@@ -186,7 +186,7 @@ pub(super) fn prepare<'r>(
     plan.drop_rows = survey.rows;
     plan.dropped = survey.doomed.into_iter().map(|doomed| doomed.name).collect();
     plan.destructive = !plan.dropped.is_empty() || !plan.emptied.is_empty() || plan.appends;
-    plan.safety_backup = plan.destructive && options.safety_backup;
+    plan.safety_backup = options.safety_backup && (plan.destructive || !plan.atomic);
     if parts.definitions {
         plan.grant_to.clone_from(&grant_to);
         plan.privileges = privileges_by_role(&catalog, &steps.owners);

@@ -47,7 +47,7 @@ pub(super) fn project(
     let mut exceptions = Vec::new();
     let gone = gone(manifest, catalog, entries, reduction);
     for (&index, reason) in gone.iter().filter(|(index, _)| is_told(&entries[**index])) {
-        exceptions.push(exception(entry::name(&entries[index]), reason));
+        exceptions.push(exception(called(&entries[index]), reason));
     }
     let names = Names::of(gone.keys().map(|&index| &entries[index]));
     take_out(manifest, catalog, &names, reduction);
@@ -64,6 +64,16 @@ pub(super) fn project(
 
 fn exception(what: impl Into<String>, reason: impl Into<String>) -> Exception {
     Exception { what: what.into(), reason: reason.into() }
+}
+
+/// What people call it.
+fn called(entry: &Entry) -> String {
+    match entry.tag.strip_prefix("USER MAPPING ") {
+        Some(mapping) if entry.kind == "USER MAPPING" => {
+            format!("user mapping {}", entry::visible(mapping).replacen(" SERVER ", " on server ", 1))
+        }
+        _ => entry::name(entry),
+    }
 }
 
 fn is_extension(entry: &Entry, name: &str) -> bool {

@@ -154,7 +154,7 @@ impl<'a> Run<'a> {
         let seconds = self.begun.elapsed().as_secs_f64();
         let verified = self.verify(sessions, reconciled, &covered)?;
         if verified.is_serious {
-            return Err(differs(&verified));
+            return Err(differs(&verified.differences));
         }
         if let Some(renaming) = &self.planned.renaming {
             renaming.end(self.lead(sessions)?)?;
@@ -214,8 +214,10 @@ impl<'a> Run<'a> {
         finish::make_durable(self.lead(&mut sessions)?).map_err(Error::from)?;
         let seconds = self.begun.elapsed().as_secs_f64();
         let verified = self.verify(&mut sessions, reconciled, &covered)?;
-        if verified.is_serious && self.planned.plan.safety_backup {
-            return Err(differs(&verified));
+        if verified.is_serious && self.planned.plan.destructive && self.planned.plan.safety_backup {
+            let mut reasons = self.journal.problems();
+            reasons.extend(verified.differences);
+            return Err(differs(&reasons));
         }
         self.tell_of_new_schema(&mut sessions);
         let aftermath = self.aftermath(&mut sessions);
@@ -532,6 +534,6 @@ impl<'a> Run<'a> {
     }
 }
 
-fn differs(verified: &Verified) -> Error {
-    Error::failed("the restored target differs from the backup").why(verified.differences.join("; "))
+fn differs(reasons: &[String]) -> Error {
+    Error::failed("the restored target differs from the backup").why(reasons.join("; "))
 }

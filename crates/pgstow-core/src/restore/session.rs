@@ -217,6 +217,14 @@ pub(super) fn is_fatal(error: &QueryError) -> bool {
     if error.is_lost() {
         return true;
     }
+    if let QueryError::Server(server) = error
+        && server.severity == "ERROR"
+        && server.code.as_str().starts_with("08")
+        && server.code.as_str() != "08P01"
+    {
+        // Not our connection: one that a function tried to open from there.
+        return false;
+    }
     let class = error.code().and_then(|code| code.get(..2));
     matches!(class, Some("08" | "53" | "57" | "58" | "XX"))
 }

@@ -27,12 +27,11 @@ impl Protection {
     pub(super) fn put_back(
         &self,
         repository: &Repository,
-        connection: &ConnectionSettings,
+        options: RestoreOptions,
         monitor: &dyn Monitor,
         interrupt: &Interrupt,
     ) -> Result<RestoreReport> {
-        prepare(repository, &self.backup, &RestoreOptions::to_undo(connection.clone()), interrupt)?
-            .apply(monitor, interrupt)
+        prepare(repository, &self.backup, &options, interrupt)?.apply(monitor, interrupt)
     }
 }
 

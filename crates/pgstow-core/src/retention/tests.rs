@@ -213,7 +213,17 @@ fn any_candidate() -> impl Strategy<Value = Candidate> {
             let snapshot_at = Timestamp::from_second(1_700_000_000 + second).unwrap();
             let label = label.map(|label| Label::new(label).unwrap());
             let id = BackupId::compose(&prod(), snapshot_at, label.as_ref());
-            Candidate { id, environment: prod(), label, snapshot_at, sections, limited, complete, pinned }
+            Candidate {
+                id,
+                environment: prod(),
+                label,
+                snapshot_at,
+                sections,
+                limited,
+                complete,
+                pinned,
+                safety: None,
+            }
         })
 }
 
@@ -318,4 +328,40 @@ proptest! {
         let left: Vec<Candidate> = candidates.into_iter().filter(|one| kept.contains(&one.id)).collect();
         prop_assert_eq!(kept_ids(&judge(&left, &rules, &TimeZone::UTC)), kept);
     }
+}
+
+/// A safety backup of `prod`, taken of a database before a backup was restored.
+fn safety(at: &str, target: &str, before: &BackupId) -> Candidate {
+    let safety = Safety { target: target.to_owned(), before: before.to_string() };
+    Candidate { safety: Some(safety), complete: false, ..labelled(at, Some(SAFETY_LABEL)) }
+}
+
+#[test]
+fn safety_backups_are_apart_and_what_undo_needs_is_kept() {
+    let ordinary = days(&[1, 2]);
+    let mut all = ordinary.clone();
+    all.push(safety("2026-11-03T02:00:00Z", "a/x", &ordinary[0].id));
+    all.push(safety("2026-11-03T03:00:00Z", "b/y", &ordinary[0].id));
+    all.push(safety("2026-11-04T02:00:00Z", "b/y", &ordinary[0].id));
+    let put_back = all[4].id.clone();
+    all.push(safety("2026-11-05T02:00:00Z", "b/y", &put_back));
+    let none = Rules { keep_last: 0, yearly: 1, ..Rules::default() };
+    let mut rules = rules_of(Rules { keep_last: 1, ..Rules::default() });
+    let label = Label::new(SAFETY_LABEL).unwrap();
+    rules.get_mut(&prod()).unwrap().labels.insert(label, none);
+    let needed = "undo puts it back";
+    let expected = ["-", "newest good backup, last 1", needed, "-", needed];
+    assert_eq!(judged(&all, &rules)[..5], expected);
+    assert_eq!(judged(&all, &rules)[5], format!("{needed}, label safety: yearly"));
+
+    // Without rules of their own: the last five, and one a day for a week.
+    let rules = rules_of(Rules { keep_last: 1, ..Rules::default() });
+    let one_day: Vec<Candidate> =
+        (0..8).map(|hour| safety(&format!("2026-11-03T{hour:02}:00:00Z"), "a/x", &ordinary[0].id)).collect();
+    let kept = judge(&one_day, &rules, &TimeZone::UTC).iter().filter(|verdict| verdict.keep).count();
+    assert_eq!(kept, 5);
+    let many_days: Vec<Candidate> =
+        (1..12).map(|day| safety(&format!("2026-11-{day:02}T00:00:00Z"), "a/x", &ordinary[0].id)).collect();
+    let kept = judge(&many_days, &rules, &TimeZone::UTC).iter().filter(|verdict| verdict.keep).count();
+    assert_eq!(kept, 7);
 }

@@ -4,8 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use pgstow_core::ErrorKind;
-use pgstow_core::repository::Repository;
+use pgstow_core::repository::format::receipt::{Drill, Exception, Outcome, Receipt};
 use pgstow_core::repository::store::LocalStore;
+use pgstow_core::repository::{Proof, Proven, Repository};
 use tempfile::tempdir;
 
 use crate::sample::*;
@@ -360,4 +361,52 @@ fn receipts_are_found_by_backup_and_damaged_ones_named() {
     assert_eq!(found.damaged.len(), 1);
     assert_eq!(found.damaged[0].0, "2026-11-23T00-00-00Z_prod_2026-11-20T02-00-00Z.json");
     assert_eq!(repository.receipts(&headers[2].id).unwrap().receipts, []);
+}
+
+#[test]
+fn the_newest_receipts_tell_whether_a_backup_is_proven() {
+    let place = tempdir().unwrap();
+    let headers = store_all(place.path());
+    let repository = open(place.path());
+    let id = &headers[2].id;
+    let at = |hour: u32| time(&format!("2026-11-24T{hour:02}:00:00Z"));
+    let drill = |hour, outcome, left: usize| {
+        let exception = Exception { what: "extension x".into(), reason: "not there".into() };
+        let drill = Drill {
+            server_version: "15.18".into(),
+            own_server: true,
+            restore_seconds: 1.0,
+            total_seconds: 2.0,
+            rows: 3,
+            exceptions: vec![exception; left],
+            checks: Vec::new(),
+        };
+        Receipt { outcome, checksums: true, drill: Some(drill), ..receipt(id, at(hour)) }
+    };
+    let proof = || repository.receipt_index().unwrap().proof_of(id);
+    assert_eq!(proof(), Proof::default());
+    // Counted rows prove nothing, and another target's ways are not the backup's fault.
+    let counted = Receipt { checksums: false, outcome: Outcome::Equal, ..receipt(id, at(1)) };
+    repository.store_receipt(&counted).unwrap();
+    let differs = Receipt { checksums: true, outcome: Outcome::Differs, ..receipt(id, at(2)) };
+    repository.store_receipt(&differs).unwrap();
+    assert_eq!(proof(), Proof::default());
+    repository.store_receipt(&drill(3, Outcome::Equal, 2)).unwrap();
+    let proven = Proven { at: at(3), exceptions: 2, by_drill: true };
+    assert_eq!(proof(), Proof { proven: Some(proven), ..Proof::default() });
+    repository.store_receipt(&drill(4, Outcome::Failed, 0)).unwrap();
+    repository.store_receipt(&drill(5, Outcome::Differs, 0)).unwrap();
+    assert_eq!(proof(), Proof { proven: Some(proven), failed_at: Some(at(5)), ..Proof::default() });
+    let restored = Receipt { checksums: true, outcome: Outcome::Equal, ..receipt(id, at(6)) };
+    repository.store_receipt(&restored).unwrap();
+    let proven = Proven { at: at(6), exceptions: 0, by_drill: false };
+    assert_eq!(proof(), Proof { proven: Some(proven), ..Proof::default() });
+    // Only the newest are read.
+    for minute in 0..9 {
+        let at = time(&format!("2026-11-24T07:{minute:02}:00Z"));
+        repository.store_receipt(&Receipt { finished_at: at, ..counted.clone() }).unwrap();
+    }
+    assert_eq!(proof(), Proof { unread: 7, ..Proof::default() });
+    // A drill's receipt comes back as it was stored.
+    assert!(repository.receipts(id).unwrap().receipts.contains(&drill(4, Outcome::Failed, 0)));
 }

@@ -137,6 +137,10 @@ impl Ground {
         receipt
     }
 
+    pub(crate) fn pg_dump(&self) -> PathBuf {
+        self.pg_dump.clone()
+    }
+
     /// The whole database as pg_dump writes it.
     pub(crate) fn dump(&self, database: &str) -> String {
         self.dump_at(&self.server, database)

@@ -2,10 +2,12 @@
 //! when something fails.
 
 mod beside;
+mod boundaries;
 mod clean;
 mod damage;
 mod empty;
 mod ground;
+mod owners;
 mod partial;
 mod postgrest;
 mod privileges;

@@ -29,7 +29,7 @@ use crate::stand_in::{
 use crate::witness::{self, Forced, Listener, TransactionPooler};
 
 /// A project that a customer has filled, and a backup of it.
-struct Journey {
+pub(crate) struct Journey {
     source: Project,
     protection: Protection,
     folder: tempfile::TempDir,
@@ -45,7 +45,7 @@ impl Journey {
         Self::of(Project::in_use(profile, era), users, Protection::Encrypted)
     }
 
-    fn of(source: Project, users: AuthUsers, protection: Protection) -> Self {
+    pub(crate) fn of(source: Project, users: AuthUsers, protection: Protection) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let repository = protection.repository(&folder);
         let report = back_up(&repository, &source.settings(), source.server.binaries().major(), users)
@@ -53,11 +53,11 @@ impl Journey {
         Self { source, protection, folder, report }
     }
 
-    fn repository(&self) -> Repository {
+    pub(crate) fn repository(&self) -> Repository {
         self.protection.repository(&self.folder)
     }
 
-    fn header(&self) -> &Header {
+    pub(crate) fn header(&self) -> &Header {
         &self.report.header
     }
 
@@ -115,7 +115,7 @@ impl Journey {
 
 /// Whether the repository is encrypted: what a project keeps secret goes into such a one only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Protection {
+pub(crate) enum Protection {
     Plain,
     Encrypted,
 }

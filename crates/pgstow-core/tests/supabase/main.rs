@@ -3,6 +3,7 @@
 
 mod acceptance;
 mod checks;
+mod drill;
 mod liveness;
 mod realism;
 mod stand_in;

@@ -22,6 +22,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "URL")]
     url: Option<String>,
 
+    /// With ENV: another database of that server
+    #[arg(long, value_name = "NAME", conflicts_with = "url")]
+    database: Option<String>,
+
     /// Print what would be done and stop
     #[arg(long)]
     dry_run: bool,
@@ -50,10 +54,13 @@ pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure>
     let nothing_changed = |error| Failure::closing("nothing was changed")(error);
     let repository = app.repository()?;
     let target = app.database(arguments.environment.as_deref(), arguments.url.as_deref())?;
+    let target = target.of_server(arguments.database.as_deref());
     app.facts.target(&target.endpoint());
     repository.unlock().map_err(nothing_changed)?;
-    // Backups of one-off databases have one name for all of them: the place tells them apart.
-    let places = if target.environment.is_some() { Vec::new() } else { target.places() };
+    // Backups of one-off databases have one name for all of them, and those of other databases of a server
+    // that of its environment: the place tells them apart.
+    let is_environments = target.environment.is_some() && target.other_database().is_none();
+    let places = if is_environments { Vec::new() } else { target.places() };
     let way = restore::way_back(&repository, &target.name()?, &places).map_err(nothing_changed)?;
     app.facts.backup(&way.backup.id);
     let what = if way.again { "again, since its undo did not come to its end: " } else { "" };

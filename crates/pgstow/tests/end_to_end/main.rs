@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod after;
 mod audit;
 mod bad_input;
 mod balance;
@@ -21,5 +22,7 @@ mod recovery;
 mod retention;
 mod roles;
 mod round_trip;
+mod safety;
 mod secrets;
+mod undo;
 mod verification;

@@ -30,10 +30,15 @@ fn rows_of_every_type_come_back() {
         "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
          WHERE attrelid = 'public.every_type'::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''",
     );
-    source.run("CREATE TABLE loaded (LIKE public.every_type INCLUDING GENERATED)");
-    load(&source, "loaded", &columns, &file);
-    let before = source.value(&format!("{CONTENTS} public.every_type t"));
-    assert_eq!(before, source.value(&format!("{CONTENTS} loaded t")));
+    // What psql 15 loads ends at a line that is `\.`, in quotes or not; so what it writes is compared.
+    let statement =
+        format!("COPY (SELECT {columns} FROM public.every_type) TO STDOUT WITH (FORMAT csv, HEADER)");
+    let settings =
+        "SET bytea_output = hex; SET DateStyle = ISO; SET TimeZone = UTC; SET IntervalStyle = postgres;
+                    SET extra_float_digits = 3; SET lc_monetary = 'C'; SET search_path = '';";
+    let stock =
+        succeeds(client("client", "psql", &source).args(["-X", "-q", "-c", settings, "-c", &statement]));
+    assert_eq!(String::from_utf8(std::fs::read(file).unwrap()), String::from_utf8(stock.stdout));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use super::tools::{pg_restore, psql, streamed};
+use super::tools::{DEFAULTS_GONE, pg_restore, psql, streamed};
 use crate::support::fixture::{EVERYTHING, for_major};
 use crate::support::oracle;
 use crate::support::servers;
@@ -31,6 +31,7 @@ fn a_database_is_dumped_without_a_repository() {
     let target = server.database("target");
     pg_restore("client", &workspace.path().join("a.dump"), &target, &["-j", "3"]);
     oracle::assert_same(&state, &oracle::state(&target));
+    target.run(DEFAULTS_GONE);
     psql("client", &workspace.path().join("b.sql"), &target, &[]);
     oracle::assert_same(&state, &oracle::state(&target));
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::tools::{export, pg_restore, pg_restore_prints, psql, streamed, unpacked};
+use super::tools::{DEFAULTS_GONE, export, pg_restore, pg_restore_prints, psql, streamed, unpacked};
 use crate::support::fixture::{EVERYTHING, for_major};
 use crate::support::oracle::{self, State};
 use crate::support::psql::Database;
@@ -125,9 +125,11 @@ fn a_filled_target_is_replaced() {
     target.run(
         "INSERT INTO shop.no_columns DEFAULT VALUES; DROP TABLE shop.attachment; SELECT lo_unlink(20002)",
     );
+    target.run(DEFAULTS_GONE);
     psql("client", &script, &target, &[]);
     oracle::assert_same(&source.state, &oracle::state(&target));
     target.run("INSERT INTO shop.no_columns DEFAULT VALUES");
+    target.run(DEFAULTS_GONE);
     pg_restore("client", &custom, &target, &["--clean", "--if-exists"]);
     oracle::assert_same(&source.state, &oracle::state(&target));
 }

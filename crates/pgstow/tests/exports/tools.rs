@@ -8,6 +8,10 @@ use crate::support::servers::programs;
 use crate::support::stock::succeeds;
 use crate::support::workspace::Workspace;
 
+/// Default privileges that belong to no schema outlive a --clean, as they do with pg_dump's, and add to what
+/// is created then.
+pub(crate) const DEFAULTS_GONE: &str = "ALTER DEFAULT PRIVILEGES REVOKE USAGE ON SCHEMAS FROM shop_reader";
+
 /// A client program of a version, told how to reach a database.
 pub(crate) fn client(folder: &str, name: &str, database: &Database) -> Command {
     let server = &database.server;

@@ -52,13 +52,16 @@ impl Bases {
     pub(in crate::backup) fn read(
         repository: &Repository,
         environment: &EnvironmentName,
+        database: &str,
         sections: Sections,
     ) -> Result<Self> {
         let mut bases = Self::default();
         let recipients = repository.encrypts_to()?;
         let listing = repository.list()?;
         let newest_first = listing.backups.iter().rev();
-        let mut newest_first = newest_first.filter(|header| header.environment == *environment).peekable();
+        // Safety backups of another database of the server have the environment's name too.
+        let is_of_it = |header: &&Header| header.environment == *environment && header.database == database;
+        let mut newest_first = newest_first.filter(is_of_it).peekable();
         bases.recipients_changed =
             newest_first.peek().is_some_and(|newest| newest.encryption.as_ref() != recipients.as_ref());
         for header in newest_first {

@@ -229,7 +229,7 @@ fn drop_if_exists(entry: &Entry) -> String {
     if statement.starts_with("--") {
         return statement.clone();
     }
-    if statement.starts_with("CREATE OR REPLACE VIEW") {
+    if statement.starts_with("CREATE OR REPLACE VIEW") || statement.starts_with("ALTER DOMAIN") {
         return where_it_can_be(statement);
     }
     let (begun, rest) = match statement.strip_prefix("ALTER TABLE") {
@@ -247,8 +247,8 @@ fn drop_if_exists(entry: &Entry) -> String {
     }
 }
 
-/// What takes a view's query away, so that the tables in it can be dropped. It has no IF EXISTS, and names
-/// schemas and types that may not be there.
+/// Runs what has no IF EXISTS for the schemas and types in it: what takes a view's query away, so that the
+/// tables in it can be dropped, or a constraint from a domain.
 fn where_it_can_be(statement: &str) -> String {
     let statement = quote_literal(statement.trim_end().trim_end_matches(';'));
     let body = format!(

@@ -13,7 +13,7 @@ use std::process::{Command, Output};
 
 use crate::error::{Error, Result};
 
-/// Where the system says whether a filter is in force: `Seccomp:	2`.
+/// Where the system says whether a filter is in force: the word after `Seccomp:`.
 const IN_FORCE: &str = "2";
 
 /// Runs a command to its end; what it starts stays shut off for good.
@@ -115,7 +115,7 @@ mod tests {
         let mut command = Command::new("/bin/bash");
         command.args(["-c", &format!("exec 3<>/dev/tcp/127.0.0.1/{port}")]);
         let output = if isolated { output(command) } else { command.output() };
-        output.unwrap().status.success()
+        output.expect("bash starts").status.success()
     }
 
     #[test]

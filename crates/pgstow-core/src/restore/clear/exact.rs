@@ -127,7 +127,7 @@ fn default_privileges(session: &mut Session) -> Result<Vec<String>, QueryError> 
     let rows = session.connection.query(
         "WITH listed AS (SELECT d.defaclrole, d.defaclnamespace, d.defaclobjtype, d.defaclacl, \
            CASE WHEN d.defaclnamespace = 0 THEN pg_catalog.acldefault(CASE d.defaclobjtype WHEN 'S' THEN 's' \
-             ELSE d.defaclobjtype END, d.defaclrole) ELSE '{}'::pg_catalog.aclitem[] END AS usual \
+             ELSE d.defaclobjtype END, d.defaclrole) END AS usual \
            FROM pg_catalog.pg_default_acl d WHERE pg_catalog.pg_has_role(d.defaclrole, 'USAGE')), \
          change AS ( \
            SELECT l.*, held.grantee, held.privilege_type, false AS given FROM listed l \

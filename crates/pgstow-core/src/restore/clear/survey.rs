@@ -209,7 +209,8 @@ fn outside(cover: &Cover, seeds: &str, staying: &[(u32, u32)]) -> String {
     let (classes, objects): (Vec<String>, Vec<String>) =
         staying.iter().map(|(class, object)| (class.to_string(), object.to_string())).unzip();
     let kept = format!(
-        "SELECT FROM pg_catalog.unnest(ARRAY[{}]::pg_catalog.oid[], ARRAY[{}]::pg_catalog.oid[]) AS kept(classid, objid) \
+        "SELECT FROM ROWS FROM (pg_catalog.unnest(ARRAY[{}]::pg_catalog.oid[]), pg_catalog.unnest(ARRAY[{}]::pg_catalog.oid[])) \
+         AS kept(classid, objid) \
          WHERE kept.classid = s.classid AND kept.objid = s.objid",
         classes.join(", "),
         objects.join(", ")

@@ -5,7 +5,7 @@ use pgstow_core::repository::format::header::Header;
 use pgstow_core::repository::format::manifest::Sections;
 use pgstow_core::repository::format::receipt::Outcome;
 use pgstow_core::restore::{self, Prepared, Protection, RestoreOptions, RestorePlan, RestoreReport};
-use pgstow_core::{Error, Result};
+use pgstow_core::{Error, ErrorKind, Result};
 
 use super::guard::{self, Decision, Request};
 use super::{present, safety, summary};
@@ -79,9 +79,17 @@ fn protect<'r>(
     mut prepared: Prepared<'r>,
 ) -> Result<Prepared<'r>> {
     if prepared.plan().safety_backup {
-        let backup = safety::take(app, repository, order.target, prepared.plan())?;
-        app.facts.backup(&backup.id);
-        prepared.protect(Protection { backup, command: order.undo_command.clone() });
+        match safety::take(app, repository, order.target, prepared.plan()) {
+            Ok(backup) => {
+                app.facts.backup(&backup.id);
+                prepared.protect(Protection { backup, command: order.undo_command.clone() });
+            }
+            // There is nothing to lose; only taking back what a failure leaves would need it.
+            Err(error) if !prepared.plan().destructive && error.kind() == ErrorKind::Refused => {
+                app.output.warn(&format!("this restore cannot be undone: {}", error.in_one_line()));
+            }
+            Err(error) => return Err(error),
+        }
     }
     Ok(prepared)
 }

@@ -51,13 +51,18 @@ pub(super) fn way_of_working(plan: &RestorePlan, title: &str) -> String {
     }
     let sessions = format::count(plan.sessions as u64, "session");
     match &plan.not_atomic_because {
+        None if plan.safety_backup => {
+            format!(
+                "{sessions}: if anything fails, what was created until then stays; pgstow undo takes it back"
+            )
+        }
         None => format!("{sessions}: if anything fails, what was created until then stays and is named"),
         Some(why) if plan.safety_backup => {
-            format!("{sessions}, since {why}: if anything fails, the safety backup is put back")
+            format!("{sessions} ({why}): if anything fails, the safety backup is put back")
         }
-        Some(why) => format!(
-            "{sessions}, since {why}, and no safety backup: if anything fails, {title} is left incomplete"
-        ),
+        Some(why) => {
+            format!("{sessions} ({why}) and no safety backup: if anything fails, {title} is left incomplete")
+        }
     }
 }
 
@@ -130,10 +135,10 @@ fn cut(names: &[String]) -> String {
     }
 }
 
-/// `privileges equal to the backup's: 12 to app, 3 to PUBLIC`.
+/// `privileges equal to the backup's (12 of app, 3 of PUBLIC); revokes what is more`.
 fn privileges(plan: &RestorePlan) -> Option<String> {
     let roles: Vec<String> =
-        plan.privileges.iter().map(|(role, count)| format!("{count} to {role}")).collect();
+        plan.privileges.iter().map(|(role, count)| format!("{count} of {role}")).collect();
     (!roles.is_empty())
-        .then(|| format!("privileges equal to the backup's, and revoke what is more: {}", cut(&roles)))
+        .then(|| format!("privileges equal to the backup's ({}), and revoke what is more", cut(&roles)))
 }

@@ -92,7 +92,10 @@ fn is_dropped(item: &NotCarried, plan: &RestorePlan) -> bool {
 /// The command that undoes a restore into the target.
 pub(in crate::commands) fn undo_command(app: &App<'_>, target: &Database<'_>, url: Option<&str>) -> String {
     app.command_line(&match (target.environment, url) {
-        (Some(environment), _) => format!("undo {}", environment.name),
+        (Some(environment), _) => match target.other_database() {
+            Some(database) => format!("undo {} --database {}", environment.name, shell_word(database)),
+            None => format!("undo {}", environment.name),
+        },
         // A URL may hold a password; the name of a variable does not.
         (None, Some(url)) if url.starts_with('$') => format!("undo --url {}", shell_word(url)),
         (None, _) => "undo --url URL".to_owned(),

@@ -37,7 +37,11 @@ impl Monitor for WarningsOnly<'_> {
 /// The line that stays on the screen for an event, if it is one of those.
 fn lasting_line(event: &Event<'_>, subject: &str, output: &Output) -> Option<String> {
     match event {
-        Event::Connected { endpoint, server } => Some(format!("{subject}  {endpoint}  {server}")),
+        Event::Connected { endpoint, server } => Some(match subject == *endpoint {
+            // A one-off is called by its place.
+            true => format!("{endpoint}  {server}"),
+            false => format!("{subject}  {endpoint}  {server}"),
+        }),
         Event::Snapshot { id, tables } => {
             let clock = format::clock(Timestamp::now(), output.zone());
             let locks = match *tables {

@@ -11,13 +11,19 @@ const SECRET: &str = "visitors-word";
 
 /// A second server, which counts whoever comes.
 fn witness() -> Arc<Server> {
-    let server = Arc::new(Server::start(DEFAULT_MAJOR, &[]));
+    let server = Arc::new(Server::start(DEFAULT_MAJOR, &["log_connections = on"]));
     server.existing("postgres").run("CREATE DATABASE visited");
     server.existing("visited").run(&format!(
         "CREATE ROLE {ROLE} LOGIN PASSWORD '{SECRET}'; CREATE TABLE visit (n serial, who text); \
          GRANT ALL ON visit, visit_n_seq TO {ROLE}"
     ));
     server
+}
+
+/// Connections so far, also those that said nothing.
+fn connections(witness: &Arc<Server>) -> usize {
+    let log = std::fs::read_to_string(witness.process.socket_directory().join("log")).expect("a log");
+    log.lines().filter(|line| line.contains("connection received")).count()
 }
 
 fn visits(witness: &Arc<Server>) -> u64 {
@@ -45,7 +51,7 @@ fn source(witness: &Arc<Server>) -> crate::support::psql::Database {
              BEGIN PERFORM public.dblink_exec('{unix}', 'INSERT INTO visit (who) VALUES (''unix'')'); RETURN $1; END $$;
          CREATE FUNCTION start_program() RETURNS void LANGUAGE plpgsql AS $$
              BEGIN
-                 EXECUTE $x$ COPY (SELECT 1) TO PROGRAM 'exec 3<>/dev/tcp/127.0.0.1/{port} || bash -c \"exec 3<>/dev/tcp/127.0.0.1/{port}\"' $x$;
+                 EXECUTE $x$ COPY (SELECT 1) TO PROGRAM 'bash -c \"exec 3<>/dev/tcp/127.0.0.1/{port}\"' $x$;
              END $$;
          CREATE FUNCTION call_program(integer) RETURNS integer LANGUAGE plpgsql IMMUTABLE AS $$
              BEGIN PERFORM public.start_program(); RETURN $1; END $$;
@@ -55,6 +61,9 @@ fn source(witness: &Arc<Server>) -> crate::support::psql::Database {
          CREATE INDEX calling_unix ON indexed_again (call_unix(n));
          CREATE TABLE programmed (n integer); INSERT INTO programmed VALUES (1), (2);
          CREATE INDEX calling_program ON programmed (call_program(n));
+         CREATE TABLE checked (n integer CHECK (call_program(n) > 0)); INSERT INTO checked VALUES (1);
+         CREATE TABLE computed (n integer, m integer GENERATED ALWAYS AS (call_unix(n)) STORED);
+         INSERT INTO computed VALUES (1);
          CREATE MATERIALIZED VIEW calling AS SELECT call_tcp(1) AS n;
          CREATE VIEW between AS SELECT who FROM visit;
          CREATE MATERIALIZED VIEW foreign_rows AS SELECT count(*) AS n FROM between;
@@ -73,18 +82,22 @@ fn what_a_backup_calls_is_not_reached_and_the_attempts_are_told() {
     let backup = workspace.backup(&[]);
     let before = visits(&witness);
     assert!(before >= 5, "the source reached the witness: {before}");
-    let sessions = "SELECT sessions FROM pg_stat_database WHERE datname = 'visited'";
-    let connected = witness.existing("postgres").value(sessions);
+    let connected = connections(&witness);
 
     let outcome = workspace.run(&["verify", &backup, "--drill", "--json"]).ended_with(3);
     let report = json(&outcome.stdout);
+    assert_eq!(connections(&witness), connected, "a drill connected to another server");
     assert_eq!(visits(&witness), before, "a drill wrote into another database");
-    // The question itself is one session.
-    let after: u64 = witness.existing("postgres").value(sessions).parse().expect("a number");
-    assert!(after <= connected.parse::<u64>().expect("a number") + 1, "{connected} sessions became {after}");
 
     let remarks = report["receipt"]["remarks"].to_string();
-    for told in ["calling_tcp", "calling_unix", "calling_program", "materialized view public.calling"] {
+    for told in [
+        "calling_tcp",
+        "calling_unix",
+        "calling_program",
+        "materialized view public.calling",
+        "rows of table public.checked",
+        "rows of table public.computed",
+    ] {
         assert!(remarks.contains(told), "{told} is not told in {remarks}");
     }
     assert!(remarks.contains("Operation not permitted"), "{remarks}");

@@ -73,9 +73,10 @@ fn no_name_and_no_value_of_the_database_is_in_the_repository() {
     for (file, _) in files_below(&workspace.repository()) {
         let bytes = std::fs::read(&file).expect("a file");
         let is_event = file.starts_with(&log);
+        let is_header = file.ends_with("backup.json");
         for word in words {
-            // The audit log tells without a key where a restore went.
-            if is_event && word == empty.name {
+            // The audit log tells without a key where a restore went, and a header what database it is of.
+            if (is_event || is_header) && word == empty.name {
                 continue;
             }
             let found = bytes.windows(word.len()).any(|window| window == word.as_bytes());
