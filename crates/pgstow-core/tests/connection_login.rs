@@ -156,7 +156,7 @@ fn refusals_name_the_cause_and_the_next_step_and_no_secret() {
     for (settings, parts) in [
         (tcp(port, "postgres", Some("hunter2MARKER")), vec!["127.0.0.1", "role postgres", "password"]),
         (tcp(port, "postgres", None), vec!["asks for the password of role postgres", "PGPASSWORD"]),
-        (missing, vec!["no\"such", "does not exist", "createdb"]),
+        (missing, vec!["no\"such", "does not exist", "CREATE DATABASE"]),
         (tcp(port, "bob", Some("right")), vec!["too many connections", "fewer jobs"]),
         (tcp(port, "barred", Some("hunter2MARKER")), vec!["role barred", "sslmode=require"]),
     ] {

@@ -1,7 +1,7 @@
 //! What pg_dump writes: archives of definitions, as backups hold them, files that users have, and writing whole ones.
 //!
-//! A backup takes only definitions from an archive; its rows travel as chunks. Files ([`file`]) bring
-//! rows along, and may be plain SQL ([`sql`]). Nothing in either is trusted to be well formed: no
+//! A backup takes only definitions from an archive; its rows travel as chunks. Files (`file`) bring
+//! rows along, and may be plain SQL (`sql`). Nothing in either is trusted to be well formed: no
 //! number is believed before the bytes are there.
 
 pub(crate) mod compressed;

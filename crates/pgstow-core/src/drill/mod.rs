@@ -285,6 +285,7 @@ impl Run<'_> {
             unchanged: false,
             outcome: Outcome::Failed,
             checksums: true,
+            part: Vec::new(),
             lines: Vec::new(),
             remarks: vec![error.in_one_line()],
             drill: Some(drill),

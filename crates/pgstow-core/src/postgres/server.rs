@@ -19,7 +19,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -381,7 +381,10 @@ fn private_directory(parent: &Path, account: Option<&Account>) -> Result<TempDir
     let failed = |error| {
         Error::failed(format!("cannot make a private directory in {}", parent.display())).source(error)
     };
-    let directory = tempfile::Builder::new().prefix("pgstow-server-").tempdir_in(parent).map_err(failed)?;
+    let private = fs::Permissions::from_mode(0o700);
+    let mut builder = tempfile::Builder::new();
+    let directory =
+        builder.prefix("pgstow-server-").permissions(private).tempdir_in(parent).map_err(failed)?;
     let socket = directory.path().join(".s.PGSQL.65535");
     let length = socket.as_os_str().as_encoded_bytes().len();
     if length > SOCKET_PATH_LIMIT {

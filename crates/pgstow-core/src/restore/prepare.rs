@@ -263,11 +263,14 @@ fn check_renaming(options: &RestoreOptions, definitions: bool) -> Result<()> {
     if options.rename.is_empty() {
         return Ok(());
     }
-    let other = match () {
-        () if !options.selection.is_everything() => "--table, --schema and --exclude-table",
-        () if options.clean => "--clean",
-        () if !definitions => "--data-only",
-        () => return Ok(()),
+    let other = if !options.selection.is_everything() {
+        "--table, --schema and --exclude-table"
+    } else if options.clean {
+        "--clean"
+    } else if !definitions {
+        "--data-only"
+    } else {
+        return Ok(());
     };
     Err(Error::new(ErrorKind::Usage, format!("--rename cannot be combined with {other}"))
         .hint("--rename alone restores what it names, beside what is there"))

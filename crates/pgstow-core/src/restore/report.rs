@@ -2,9 +2,11 @@
 
 use super::Planned;
 use super::journal::Journal;
+use super::selection::Carried;
 use super::verify::Verified;
 use crate::error::Error;
 use crate::repository::format::FORMAT_VERSION;
+use crate::repository::format::manifest::Sections;
 use crate::repository::format::receipt::{Outcome, Receipt};
 
 /// The receipt of a restore that came to its end.
@@ -37,6 +39,7 @@ pub(super) fn receipt(
         unchanged: false,
         outcome: if equal { Outcome::Equal } else { Outcome::Differs },
         checksums: planned.checksums,
+        part: part(planned),
         lines,
         remarks,
         drill: None,
@@ -62,8 +65,22 @@ pub(super) fn failure(
         unchanged: false,
         outcome: Outcome::Failed,
         checksums: planned.checksums,
+        part: part(planned),
         lines: Vec::new(),
         remarks,
         drill: None,
     }
+}
+
+/// What was restored, where that was not all of the backup.
+fn part(planned: &Planned<'_>) -> Vec<String> {
+    let Planned { plan, steps, manifest, .. } = planned;
+    let mut part: Vec<String> = plan.chosen.iter().chain(&plan.renamed).cloned().collect();
+    if matches!(&steps.carried, Carried::AllBut(part) if part.by_request) {
+        part.push("all but excluded tables".to_owned());
+    }
+    if manifest.selection.sections == Sections::All && !(steps.parts.definitions && steps.parts.rows) {
+        part.push(if steps.parts.rows { "rows" } else { "definitions" }.to_owned());
+    }
+    part
 }

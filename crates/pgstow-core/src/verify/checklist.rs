@@ -60,7 +60,8 @@ pub(super) fn restores(repository: &Repository, header: &Header) -> VerifyLine {
         return line(Verdict::Open, format!("{closed} receipts that no key at hand opens"));
     }
     let drill = last_drill(&found.receipts);
-    let proven = found.receipts.iter().rev().find(|receipt| receipt.outcome == Outcome::Equal);
+    let is_proof = |receipt: &&Receipt| receipt.outcome == Outcome::Equal && receipt.part.is_empty();
+    let proven = found.receipts.iter().rev().find(is_proof);
     if let Some((failed, text)) = drill {
         // No damage was found here, but a drill found something.
         let verdict = if failed { Verdict::Open } else { Verdict::Passed };

@@ -165,7 +165,7 @@ fn every_kind_of_change_is_named(major: u32) {
     let expected = [
         "column app.lines.note differs",
         "index app.lines_note is there, and the backup does not have it",
-        "comment on column app.lines.note is there, and the backup does not have it",
+        "comment on table column app.lines.note is there, and the backup does not have it",
         "inv_stranger has SELECT on table app.lines, which the backup does not give",
     ];
     assert_eq!(shown(&between), expected);

@@ -392,6 +392,7 @@ pub(crate) fn receipt(backup: &BackupId, finished_at: Timestamp) -> Receipt {
         unchanged: false,
         outcome: Outcome::Equal,
         checksums: true,
+        part: Vec::new(),
         lines: vec![Line { what: "rows of public.orders".to_owned(), expected: 5, found: 5, equal: true }],
         remarks: vec!["owner shop mapped to admin".to_owned()],
         drill: None,

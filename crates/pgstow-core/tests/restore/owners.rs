@@ -38,7 +38,7 @@ fn what_may_not_be_dropped_and_is_not_in_the_way_stays_and_is_told() {
     let is_about_owners = |remark: &&String| {
         remark.contains("stays: it")
             || remark.contains("role postgres")
-            || remark.contains("roles that restorer may not act as")
+            || remark.contains("restorer may not act as the owner")
     };
     let rest: Vec<_> = receipt.remarks.iter().filter(|remark| !is_about_owners(remark)).collect();
     assert!(rest.is_empty(), "{rest:#?}");

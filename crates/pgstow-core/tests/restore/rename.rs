@@ -66,12 +66,7 @@ fn a_table_comes_beside_the_one_in_use(major: u32) {
         "{receipt:#?}"
     );
     let remarks = receipt.remarks.join("\n");
-    assert!(
-        receipt.remarks.len() == 1
-            && remarks.contains("Order_customer_fkey")
-            && remarks.contains("of \"\"old\"\""),
-        "{remarks}"
-    );
+    assert!(receipt.remarks.len() == 1 && remarks.contains("Order_customer_fkey"), "{remarks}");
     ground.execute(
         "source",
         r#"DROP PUBLICATION pub; ALTER TABLE "App.1"."Order" DROP CONSTRAINT "Order_customer_fkey"; ALTER TABLE "App.1"."Order" RENAME TO "of ""old""";
@@ -79,9 +74,12 @@ fn a_table_comes_beside_the_one_in_use(major: u32) {
         ALTER INDEX "App.1"."Order_expr" RENAME TO "of ""old""_expr"; ALTER SEQUENCE "App.1"."Order_id_seq" RENAME TO "of ""old""_id_seq";
         ALTER STATISTICS "App.1".st RENAME TO "of ""old""_st""#,
     );
-    let of = ["-t", "\"App.1\".\"of \"\"old\"\"*\""];
+    let of = ["-t", "\"App.1\".\"of \"\"old\"\"\"*"];
     assert_same_dump(&ground.dump_of("target", &of), &ground.dump_of("source", &of));
-    assert!(ground.dump_of("target", &of).contains("CREATE STATISTICS"), "the pattern finds the table");
+    assert!(ground.dump_of("target", &of).contains("CREATE TABLE \"App.1\".\"of"), "the pattern finds it");
+    // pg_dump leaves statistics out where tables are chosen.
+    let statistics = "SELECT string_agg(stxname, ' ' ORDER BY stxname) FROM pg_statistic_ext";
+    assert_eq!(ground.value("target", statistics), "of \"old\"_st st");
     ground.execute("target", "DROP TABLE \"App.1\".\"of \"\"old\"\"\"");
     assert_same_dump(&ground.dump("target"), &live);
 }
@@ -190,7 +188,7 @@ fn names_that_are_taken_or_unknown_are_refused_and_a_failure_leaves_nothing() {
         (vec!["Ord*=x"], ErrorKind::Usage, "wildcards"),
         (vec!["\"App.1\"=x", "outside=y"], ErrorKind::Usage, "one schema or some tables"),
     ] {
-        let error = ground.restore(&header, &renaming(&ground, &pairs)).unwrap_err();
+        let error = ground.restore(&header, &renaming(&ground, &pairs)).expect_err("the restore is refused");
         assert_eq!(error.kind(), kind, "{}", told(&error));
         assert!(told(&error).contains(named), "{named}: {}", told(&error));
     }
@@ -201,7 +199,9 @@ fn names_that_are_taken_or_unknown_are_refused_and_a_failure_leaves_nothing() {
          $$ BEGIN IF EXISTS (SELECT FROM pg_class WHERE relname = 'late name') THEN RAISE 'no'; END IF; END $$; \
          CREATE EVENT TRIGGER no ON ddl_command_end EXECUTE FUNCTION public.no(); ALTER EVENT TRIGGER no ENABLE ALWAYS",
     );
-    let error = ground.restore(&header, &renaming(&ground, &["Order=late name"])).unwrap_err();
+    let error = ground
+        .restore(&header, &renaming(&ground, &["Order=late name"]))
+        .expect_err("the restore is refused");
     assert!(told(&error).contains("could not be renamed"), "{}", told(&error));
     ground.execute("target", "DROP EVENT TRIGGER no; DROP FUNCTION public.no()");
     assert_same_dump(&ground.dump("target"), &before);

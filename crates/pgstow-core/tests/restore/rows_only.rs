@@ -37,14 +37,18 @@ fn in_use(major: u32) -> (Ground, Header) {
 fn emptying_takes_what_was_chosen_and_names_who_refers_to_it(major: u32) {
     let (ground, header) = in_use(major);
     let before = ground.dump("target");
-    let error = ground.restore(&header, &rows(&ground, &["customers"], ExistingRows::Truncate)).unwrap_err();
+    let error = ground
+        .restore(&header, &rows(&ground, &["customers"], ExistingRows::Truncate))
+        .expect_err("the restore is refused");
     let text = told(&error);
     assert_eq!(error.kind(), ErrorKind::Refused, "{text}");
     for named in ["table public.\"Orders\" refers to public.customers", "table public.parted"] {
         assert!(text.contains(named), "{named}: {text}");
     }
     // A deferred key counts too: TRUNCATE does not wait.
-    let error = ground.restore(&header, &rows(&ground, &["regions"], ExistingRows::Truncate)).unwrap_err();
+    let error = ground
+        .restore(&header, &rows(&ground, &["regions"], ExistingRows::Truncate))
+        .expect_err("the restore is refused");
     assert!(told(&error).contains("refers to public.regions"), "{}", told(&error));
     ground.execute("target", "DELETE FROM \"Orders\" WHERE id > 3; UPDATE customers SET name = 'x'; INSERT INTO regions VALUES (2)");
     let chosen = ["customers", "Orders", "parted"];
@@ -66,11 +70,15 @@ fn emptying_takes_what_was_chosen_and_names_who_refers_to_it_on_18() {
 #[test]
 fn rows_are_added_to_those_that_are_there_and_sequences_stay_ahead() {
     let (ground, header) = in_use(18);
-    let error = ground.restore(&header, &rows(&ground, &["Orders"], ExistingRows::Refuse)).unwrap_err();
+    let error = ground
+        .restore(&header, &rows(&ground, &["Orders"], ExistingRows::Refuse))
+        .expect_err("the restore is refused");
     assert!(told(&error).contains("--append"), "{}", told(&error));
     // The same rows again violate the primary key; nothing remains of the attempt.
     let before = ground.dump("target");
-    let error = ground.restore(&header, &rows(&ground, &["Orders"], ExistingRows::Append)).unwrap_err();
+    let error = ground
+        .restore(&header, &rows(&ground, &["Orders"], ExistingRows::Append))
+        .expect_err("the restore is refused");
     assert!(told(&error).contains("Orders_pkey"), "{}", told(&error));
     assert_same_dump(&ground.dump("target"), &before);
     ground.execute(
@@ -97,7 +105,9 @@ fn rows_that_refer_to_rows_that_are_gone_are_taken_back_by_name() {
     let before = ground.dump("target");
     // A superuser silences the keys, so nobody but the check can notice.
     assert_eq!(ground.value("target", "SELECT current_setting('is_superuser')"), "on");
-    let error = ground.restore(&header, &rows(&ground, &["Orders"], ExistingRows::Refuse)).unwrap_err();
+    let error = ground
+        .restore(&header, &rows(&ground, &["Orders"], ExistingRows::Refuse))
+        .expect_err("the restore is refused");
     let text = told(&error);
     assert!(
         text.contains("2 rows of table public.\"Orders\" violate foreign key \"Orders_customer_fkey\""),
@@ -117,7 +127,7 @@ fn columns_whose_values_cannot_fit_are_refused_and_doubtful_ones_are_noted() {
          ALTER TABLE customers ALTER name TYPE varchar(2), ADD later text DEFAULT 'new'",
     );
     let options = rows(&ground, &["customers"], ExistingRows::Refuse);
-    let error = ground.restore(&header, &options).unwrap_err();
+    let error = ground.restore(&header, &options).expect_err("the restore is refused");
     assert_eq!(error.kind(), ErrorKind::Refused);
     assert!(
         told(&error).contains("column since of table public.customers is of type uuid there and date"),
@@ -133,7 +143,7 @@ fn columns_whose_values_cannot_fit_are_refused_and_doubtful_ones_are_noted() {
         notes.contains("column name") && notes.contains("character varying(2)") && !notes.contains("since"),
         "{notes}"
     );
-    let error = ground.restore(&header, &options).unwrap_err();
+    let error = ground.restore(&header, &options).expect_err("the restore is refused");
     assert!(told(&error).contains("too long"), "{}", told(&error));
     assert_eq!(ground.value("target", "SELECT count(*) FROM customers"), "0");
     ground.execute("target", "ALTER TABLE customers ALTER name TYPE varchar(3)");

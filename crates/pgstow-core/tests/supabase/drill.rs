@@ -1,8 +1,6 @@
 //! Backups of projects, drilled on plain servers: what only the platform has is left out and named, and
 //! everything else is equal.
 
-use std::ffi::OsString;
-
 use pgstow_core::drill::{Check, DrillOptions, DrillPlace, DrillReport, Expectation, OwnServer, drill};
 use pgstow_core::interrupt::Interrupt;
 use pgstow_core::monitor::Silent;
@@ -17,10 +15,7 @@ fn drilled(journey: &Journey, major: u32) -> DrillReport {
     let folder = tempfile::tempdir().expect("a folder");
     let path = std::env::join_paths([programs(&major.to_string()), client_programs(major)]).expect("a PATH");
     let options = DrillOptions {
-        place: DrillPlace::Own(OwnServer {
-            folder: folder.path().to_owned(),
-            search_path: Some(OsString::from(path)),
-        }),
+        place: DrillPlace::Own(OwnServer { folder: folder.path().to_owned(), search_path: Some(path) }),
         jobs: 2,
         without: Default::default(),
         checks: vec![Check {

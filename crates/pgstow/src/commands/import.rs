@@ -133,7 +133,7 @@ fn fill(app: &App<'_>, path: &Path, place: &Place) -> Result<bool> {
 
 fn options(app: &App<'_>, arguments: &Arguments, facts: &FileFacts, place: &Place) -> BackupOptions {
     let from = format!("imported from {} ({}; {})", arguments.file.display(), facts.format, facts.origin());
-    let note = arguments.note.as_ref().map_or_else(|| from.clone(), |note| format!("{note}\n{from}"));
+    let note = arguments.note.as_ref().map_or_else(|| from.clone(), |note| format!("{note}; {from}"));
     let defaults = BackupOptions::new(arguments.env.clone(), place.connection.clone());
     BackupOptions {
         label: arguments.label.clone(),

@@ -183,6 +183,7 @@ fn files(folder: &str, files: &[File]) -> String {
 fn restored(app: &App<'_>, receipt: &Receipt) -> String {
     let when = format::moment(receipt.finished_at, app.output.zone());
     let how = match (receipt.outcome, receipt.checksums) {
+        (Outcome::Equal, _) if !receipt.part.is_empty() => "a part, equal",
         (Outcome::Equal, true) => "equal, contents compared",
         (Outcome::Equal, false) => "equal by counts",
         (Outcome::Differs, _) => "with differences",

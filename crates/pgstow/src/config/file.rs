@@ -380,10 +380,8 @@ mod tests {
 
     #[test]
     fn keys_of_features_to_come_are_refused_as_such() {
-        for text in ["[env.a]\nschedule = ''"] {
-            let (message, _) = refused(text);
-            assert!(message.contains("is not supported by this version"), "{message}");
-        }
+        let (message, _) = refused("[env.a]\nschedule = ''");
+        assert!(message.contains("is not supported by this version"), "{message}");
     }
 
     #[test]
@@ -394,7 +392,7 @@ mod tests {
             message.starts_with("pgstow.toml:4: unknown key \"expect_row\" in [[env.prod.check]]"),
             "{message}"
         );
-        assert_eq!(hints, ["did you mean \"expect_rows\"?"]);
+        assert!(hints[0].starts_with("did you mean \"expect_rows\""), "{hints:?}");
     }
 
     #[test]

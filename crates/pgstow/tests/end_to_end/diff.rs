@@ -42,8 +42,8 @@ fn forty_of_a_million_rows_come_back_by_one_command() {
 
     let arguments = ["restore", "prod@latest", "--to", "prod", "--table", "orders", "--only-missing"];
     let asked = workspace.run(&arguments).ended_with(4);
-    asked.saying(&["40 of 1,000,000 rows of public.orders", "--yes", "nothing was changed"]);
-    let restored = workspace.run(&[&arguments[..], &["--yes"]].concat()).succeeded();
+    asked.saying(&["40 of 1,000,000 rows of public.orders", "--yes=prod", "nothing was changed"]);
+    let restored = workspace.run(&[&arguments[..], &["--yes=prod"]].concat()).succeeded();
     assert!(restored.peak_memory_bytes <= LIMIT_BYTES, "restore took {} bytes", restored.peak_memory_bytes);
     restored.saying(&[
         "public.orders: 40 of 1,000,000 rows were missing and are back; 999,960 before, 1,000,000 now",

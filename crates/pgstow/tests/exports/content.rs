@@ -85,7 +85,7 @@ fn chosen_schemas_bring_all_that_is_in_them() {
     psql("client", &script, &target, &[]);
     assert_eq!(
         target.lines("SELECT oid::regclass::text COLLATE \"C\" FROM pg_class WHERE relkind IN ('r', 'p', 'v') AND relnamespace >= 16384 ORDER BY 1"),
-        ["app.customer", "app.events", "app.orders", "app.v"]
+        ["app.customer", "app.events", "app.orders", "app.v", "other.events_1"]
     );
     assert_eq!(target.value("SELECT count(*) FROM pg_constraint WHERE contype = 'f'"), "1");
     assert_eq!(target.value("SELECT count(*) FROM pg_default_acl"), "1");

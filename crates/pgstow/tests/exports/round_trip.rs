@@ -61,7 +61,8 @@ fn every_format(major: u32) {
     let tar = source.export("all.tar", &[]);
     let script = source.export("all.sql", &[]);
     let packed = unpacked(&source.export("all.sql.gz", &[]));
-    assert_eq!(std::fs::read(&script).unwrap(), std::fs::read(packed).unwrap());
+    let read = |path: &Path| std::fs::read(path).expect("a file");
+    assert_eq!(read(&script), read(&packed));
     // pg_restore 17 and later set what older servers do not know.
     for client in if major < 17 { ["client"].as_slice() } else { &["client", "client-18"] } {
         source.comes_back(|target| drop(pg_restore(client, &custom, target, &["-j", "4"])));
@@ -88,8 +89,8 @@ fn same_listings(source: &Source, custom: &Path) {
         assert!(all.iter().any(|line| line.contains(kind)), "{kind} is not listed");
     }
     let list = source.workspace.path().join("list");
-    std::fs::write(&list, all.join("\n")).unwrap();
-    let list = list.to_str().unwrap();
+    std::fs::write(&list, all.join("\n")).expect("a file");
+    let list = list.to_str().expect("a path in UTF-8");
     source.comes_back(|target| drop(pg_restore("client", custom, target, &["-L", list])));
 }
 

@@ -53,7 +53,7 @@ fn backup_and_restore(host: &mut Host, source: &Database) {
 
     let target = source.server.database("target");
     host.workspace.environment("DEV", &target.url());
-    host.run(&["restore", &second, "--to", "dev", "--checksums"]).succeeded();
+    host.run(&["restore", &second, "--to", "dev", "--checksums", "--no-safety-backup"]).succeeded();
     oracle::assert_same(&before, &oracle::state(&target));
     prune_all_but(host, &third, &[&first, &second]);
 }

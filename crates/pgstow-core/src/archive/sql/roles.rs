@@ -96,9 +96,8 @@ fn after(all: &[Token<'_>], words: &[&str], found: &mut Vec<Mention>) {
 /// Holders of privileges: after the last TO or FROM outside of parentheses, and who granted them.
 fn holders(all: &[Token<'_>], found: &mut Vec<Mention>) {
     let on = all.iter().position(|token| token.is("ON")).unwrap_or_default();
-    let places = all.iter().enumerate().skip(on);
-    let last = places.filter(|(_, token)| token.is("TO") || token.is("FROM")).map(|(place, _)| place).last();
-    if let Some(place) = last {
+    let last = all.iter().rposition(|token| token.is("TO") || token.is("FROM"));
+    if let Some(place) = last.filter(|place| *place >= on) {
         list(all, place + 1, found);
     }
     after(all, &["GRANTED", "BY"], found);

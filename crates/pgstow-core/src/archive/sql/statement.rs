@@ -199,7 +199,7 @@ fn set(head: &[Token<'_>]) -> Statement {
     }
     let setting = head.get(at).and_then(Token::name).map(|name| utf8_name(&name)).unwrap_or_default();
     let value = head.get(at + 2).map_or_else(String::new, |token| {
-        utf8_name(token.string().unwrap_or_else(|| token.text)).trim_matches('"').to_owned()
+        utf8_name(token.string().unwrap_or(token.text)).trim_matches('"').to_owned()
     });
     match setting.as_str() {
         "search_path" => Statement::SearchPath(value),
@@ -236,6 +236,9 @@ fn create(text: &[u8], head: &[Token<'_>]) -> Result<Statement, String> {
         return Err(format!("CREATE {word} is not what pg_dump writes"));
     };
     let at = words.skip(at + kind_words.len());
+    if *kind == "VIEW" && words.is(1, "OR") && is_stand_in(&words, at) {
+        return Ok(Statement::DropPart);
+    }
     let object = match *kind {
         // Their names stand alone; their tables follow.
         "TRIGGER" | "POLICY" | "RULE" | "INDEX" => {
@@ -259,6 +262,13 @@ fn create(text: &[u8], head: &[Token<'_>]) -> Result<Statement, String> {
         },
     };
     Ok(Statement::Create { kind, object })
+}
+
+/// Whether a view is replaced by columns of NULL, as before it is dropped: others refer to its rule.
+fn is_stand_in(words: &Words<'_>, name: usize) -> bool {
+    let Some((_, body)) = words.name(name) else { return false };
+    let casts = words.0.get(body + 3).is_some_and(|token| token.is_symbol(b':'));
+    words.are(body, &["AS", "SELECT", "NULL"]) && casts
 }
 
 /// The text of these tokens up to the first such symbol, with it or without.
@@ -492,6 +502,7 @@ mod tests {
             ("SELECT pg_catalog.setval('public.s', 1, true);", Statement::Position),
             ("SELECT pg_catalog.lo_create('16385');", Statement::LargeObject(Some(16_385))),
             ("ALTER TABLE IF EXISTS ONLY s.t DROP CONSTRAINT IF EXISTS c;", Statement::DropPart),
+            ("CREATE OR REPLACE VIEW s.v AS\nSELECT\n    NULL::integer AS a;", Statement::DropPart),
             ("ALTER TABLE IF EXISTS s.t ALTER COLUMN a DROP DEFAULT;", Statement::DropPart),
             ("ALTER TABLE ONLY s.t ADD CONSTRAINT c CHECK (true);", Statement::Change),
             ("ALTER DEFAULT PRIVILEGES FOR ROLE a GRANT ALL ON TABLES TO b;", Statement::Privilege),

@@ -23,7 +23,7 @@ pub trait FileWriter: Write {
 }
 
 enum Content {
-    Packed(GzEncoder<Box<dyn FileWriter>>),
+    Packed(Box<GzEncoder<Box<dyn FileWriter>>>),
     Plain(Box<dyn FileWriter>),
 }
 
@@ -57,7 +57,7 @@ impl<'a> DirectoryWriter<'a> {
         self.current = Some(match self.compression {
             Compression::Gzip => {
                 let file = (self.open)(&format!("{name}.gz"))?;
-                Content::Packed(GzEncoder::new(file, flate2::Compression::default()))
+                Content::Packed(Box::new(GzEncoder::new(file, flate2::Compression::default())))
             }
             Compression::None => Content::Plain((self.open)(name)?),
         });

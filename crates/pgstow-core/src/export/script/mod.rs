@@ -283,7 +283,7 @@ mod tests {
             (
                 "RULE",
                 "CREATE OR REPLACE VIEW v AS SELECT 'x';\n",
-                "DO 'BEGIN EXECUTE ''CREATE OR REPLACE VIEW v AS SELECT x''; EXCEPTION WHEN invalid_schema_name OR undefined_object OR undefined_table THEN NULL; END';\n",
+                "DO 'BEGIN EXECUTE ''CREATE OR REPLACE VIEW v AS SELECT ''''x''''''; EXCEPTION WHEN invalid_schema_name OR undefined_object OR undefined_table THEN NULL; END';\n",
             ),
             ("TRIGGER", "DROP TRIGGER x ON t;\n", "DROP TRIGGER IF EXISTS x ON t;\n"),
             (

@@ -6,6 +6,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
@@ -32,13 +33,13 @@ impl Folder {
     /// The system's.
     pub fn make(parent: &Path) -> Result<Self> {
         let make = || -> io::Result<Self> {
-            let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
+            // Under root the server runs as another account and has a folder of its own in here.
+            let mode = if rustix::process::geteuid().is_root() { 0o711 } else { 0o700 };
+            let private = fs::Permissions::from_mode(mode);
+            let mut builder = tempfile::Builder::new();
+            let directory = builder.prefix(PREFIX).permissions(private).tempdir_in(parent)?;
             let lock = File::create_new(directory.path().join(LOCK))?;
             flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
-            if rustix::process::geteuid().is_root() {
-                // The server runs as another account and has a folder of its own in here.
-                fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o711))?;
-            }
             Ok(Self { directory, _lock: lock })
         };
         make().map_err(|error| {
@@ -65,7 +66,6 @@ pub fn remove_leftovers(parent: &Path) -> Vec<PathBuf> {
 
 /// Removes the folder if its program is dead.
 fn remove_dead(folder: &Path) -> io::Result<bool> {
-    use std::os::unix::fs::MetadataExt;
     let us = rustix::process::geteuid().as_raw();
     let found = fs::symlink_metadata(folder)?;
     if !found.is_dir() || found.uid() != us {

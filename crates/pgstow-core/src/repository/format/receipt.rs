@@ -28,6 +28,9 @@ pub struct Receipt {
     pub outcome: Outcome,
     /// Whether contents were compared too.
     pub checksums: bool,
+    /// What of the backup was restored, in words; empty for all of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub part: Vec<String>,
     /// The verification, line by line.
     pub lines: Vec<Line>,
     /// Everything that was skipped, mapped or differs, in words.
@@ -96,10 +99,10 @@ pub enum Verdict {
 }
 
 impl Receipt {
-    /// What it says of its backup.
+    /// What it says of its backup; the restore of a part says nothing of the whole.
     pub fn verdict(&self) -> Verdict {
         match (&self.drill, self.outcome, self.checksums) {
-            (drill, Outcome::Equal, true) => {
+            (drill, Outcome::Equal, true) if self.part.is_empty() => {
                 Verdict::Proven { exceptions: drill.as_ref().map_or(0, |drill| drill.exceptions.len()) }
             }
             (Some(_), _, _) => Verdict::Failed,

@@ -10,12 +10,14 @@ use super::step::{Act, Destination, Rows, Statement, Step};
 use super::{FileReport, PreparedFile, configuration, verify};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
+use crate::inventory::ObjectKind;
 use crate::monitor::{Event, Monitor};
 use crate::postgres::identifier::{display_name, quote_identifier, quote_qualified};
 use crate::postgres::session::{Purpose, client_encoding, pin};
 use crate::postgres::{Connection, QueryError};
 use crate::restore::entry::visible;
 use crate::restore::journal::Journal;
+use crate::restore::plan::kind_of;
 use crate::restore::selection::TableName;
 use crate::restore::session::{Session, describe, is_fatal};
 use crate::restore::{clear, finish, postgrest};
@@ -106,15 +108,16 @@ fn atomically(
         batch: Vec::new(),
         loaded: BTreeMap::new(),
         kept: BTreeMap::new(),
+        not_made: BTreeMap::new(),
     };
     loader.run()?;
-    let Loader { loaded, kept, .. } = loader;
+    let Loader { loaded, kept, not_made, .. } = loader;
     let encoding = client_encoding(&prepared.session.connection);
     // Whatever the file has set.
     prepared.session.unit("RESET SESSION AUTHORIZATION").map_err(Error::from)?;
     pin(&mut prepared.session.connection, Purpose::Restore, encoding).map_err(Error::from)?;
     monitor.event(Event::Phase { name: "compare" });
-    let lines = verify::compare(prepared, &loaded, &kept)?;
+    let lines = verify::compare(prepared, &verify::Arrived { loaded, kept, not_made })?;
     prepared.session.atomic = false;
     prepared
         .session
@@ -151,6 +154,8 @@ struct Loader<'a> {
     loaded: BTreeMap<TableName, u64>,
     /// Rows that tables of extensions keep besides those of the file.
     kept: BTreeMap<TableName, u64>,
+    /// Objects that are not made, since a role that they name is not there.
+    not_made: BTreeMap<ObjectKind, usize>,
 }
 
 impl Loader<'_> {
@@ -195,7 +200,14 @@ impl Loader<'_> {
             return Ok(());
         }
         match self.prepared.roles.settle(std::mem::take(&mut statement.text), &statement.act) {
-            Settled::LeftOut => return Ok(()),
+            Settled::LeftOut => {
+                if let Act::Create { kind, .. } = &statement.act
+                    && let Some(kind) = kind_of(kind)
+                {
+                    *self.not_made.entry(kind).or_default() += 1;
+                }
+                return Ok(());
+            }
             Settled::Run(text) => statement.text = text,
         }
         if let Act::Session { setting, value } = &statement.act {
@@ -284,6 +296,8 @@ impl Loader<'_> {
                 self.journal.note(format!("setting {} is unknown to the target", visible(setting)));
                 true
             }
+            // What it describes was not made either, and that is told.
+            (Some("42704"), Act::Change) if starts(b"COMMENT") && !self.not_made.is_empty() => true,
             (Some("42501"), Act::Privilege | Act::Authorization) => {
                 self.journal.remark(format!("{} not restored: {}", statement.name, describe(error)));
                 true

@@ -1,9 +1,9 @@
 //! Restores a file of pg_dump: an archive in any format, or plain SQL. One session, one transaction:
 //! whatever goes wrong, the target is as it was.
 //!
-//! The file is read twice. The first time ([`survey`]) nothing is changed: all of it is read to its
+//! The file is read twice. The first time (`survey`) nothing is changed: all of it is read to its
 //! end, every statement is understood or refused, and what it brings is counted. The second time
-//! ([`load`]) the same steps are carried out, and at the end ([`verify`]) rows and objects are counted at
+//! (`load`) the same steps are carried out, and at the end (`verify`) rows and objects are counted at
 //! the target and compared, before the commit.
 
 mod archive;

@@ -18,8 +18,6 @@ use crate::restore::selection::TableName;
 const DEFAULT_SCHEMA: &str = "public";
 /// Settings of `client_encoding` whose characters may hold a byte that looks like a quote or backslash.
 const UNREADABLE: [&str; 7] = ["SJIS", "BIG5", "GBK", "UHC", "GB18030", "JOHAB", "SHIFT_JIS_2004"];
-/// How far a file is read for what it says of itself.
-const HEAD_PIECES: usize = 3;
 
 /// A file of SQL.
 pub(super) struct PlainFile {
@@ -44,11 +42,8 @@ impl PlainFile {
 
     pub(super) fn facts(&self) -> Result<FileFacts> {
         let mut script = Script::new(self.file.input()?);
-        for _ in 0..HEAD_PIECES {
-            if script.next().map_err(|error| self.named(error))?.is_none() {
-                break;
-            }
-        }
+        // Its comments come before the first statement.
+        while let Some(Piece::Command { .. }) = script.next().map_err(|error| self.named(error))? {}
         let format = match self.file.compression {
             Compression::None => "plain SQL".to_owned(),
             other => format!("plain SQL, {}", other.name()),
@@ -115,6 +110,15 @@ impl Rows for Script<'_> {
     fn pass(&mut self, sink: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> Result<Copied> {
         self.rows(sink)
     }
+}
+
+/// Whether pg_dump writes this before the objects of an owner, and not before what a role granted: then it
+/// quotes the role as a string, and ends with DEFAULT.
+fn acts_as_owners(text: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(text);
+    let last = text.trim_end_matches([';', ' ', '\n']).rsplit(' ').next();
+    text.contains('\'') && !text.contains('"')
+        || last.is_some_and(|word| word.eq_ignore_ascii_case("DEFAULT"))
 }
 
 fn walk(script: &mut Script<'_>, walker: &mut Walker<'_>) -> Result<()> {
@@ -194,18 +198,22 @@ impl Walker<'_> {
                 }
                 self.run(Act::Session { setting, value }, text, name)
             }
+            Statement::Authorization if acts_as_owners(&text) => {
+                Err(refused(line, "the file makes objects as their owners, who may lack the right to")
+                    .hint("dump without --use-set-session-authorization: owners are set all the same"))
+            }
             Statement::Authorization => self.run(Act::Authorization, text, name),
             Statement::SearchPath(value) => {
                 self.schema.clone_from(&value);
                 self.run(session("search_path", &value), text, name)
             }
             Statement::Database(made) => {
-                if let Some(made) = made {
-                    if let Some(other) = self.database.replace(made.clone()) {
-                        let why = format!("it makes several databases ({other}, {made})");
-                        return Err(refused(line, &why)
-                            .hint("that is a file of pg_dumpall: dump each database by pg_dump"));
-                    }
+                if let Some(made) = made
+                    && let Some(other) = self.database.replace(made.clone())
+                {
+                    let why = format!("it makes several databases ({other}, {made})");
+                    return Err(refused(line, &why)
+                        .hint("that is a file of pg_dumpall: dump each database by pg_dump"));
                 }
                 self.noted("what the file says of the database itself is left out: the target has its own")
             }

@@ -34,24 +34,29 @@ const COMPARED: [ObjectKind; 15] = [
     ObjectKind::EventTrigger,
 ];
 
-/// Compares, line by line. `loaded` is what went to each table, `kept` what a table of an extension holds
-/// besides.
+/// What a restore has done.
+pub(super) struct Arrived {
+    /// Rows that went to each table.
+    pub(super) loaded: BTreeMap<TableName, u64>,
+    /// Rows that a table of an extension holds besides.
+    pub(super) kept: BTreeMap<TableName, u64>,
+    /// Objects that were not made, as the plan has told.
+    pub(super) not_made: BTreeMap<ObjectKind, usize>,
+}
+
+/// Compares, line by line.
 ///
 /// # Errors
 /// Something differs; the server's.
-pub(super) fn compare(
-    prepared: &mut PreparedFile,
-    loaded: &BTreeMap<TableName, u64>,
-    kept: &BTreeMap<TableName, u64>,
-) -> Result<Vec<Line>> {
+pub(super) fn compare(prepared: &mut PreparedFile, arrived: &Arrived) -> Result<Vec<Line>> {
     let mut lines = Vec::new();
     if prepared.parts.definitions {
         let connection = &mut prepared.session.connection;
         let found = prepared.target.inventory_now(connection).map_err(Error::from)?;
-        lines.extend(objects(prepared, &found));
+        lines.extend(objects(prepared, &found, &arrived.not_made));
     }
     if prepared.parts.rows {
-        lines.extend(rows(prepared, loaded, kept)?);
+        lines.extend(rows(prepared, arrived)?);
         lines.extend(large_objects(prepared)?);
     }
     let differing: Vec<String> = lines
@@ -65,12 +70,13 @@ pub(super) fn compare(
     Err(Error::failed("the target does not hold what the file brought").why(differing.join("; ")))
 }
 
-fn objects(prepared: &PreparedFile, found: &Inventory) -> Vec<Line> {
+fn objects(prepared: &PreparedFile, found: &Inventory, not_made: &BTreeMap<ObjectKind, usize>) -> Vec<Line> {
     let survey = &prepared.survey;
     let schemas: BTreeSet<&str> = survey.made.iter().filter_map(|entry| entry.schema.as_deref()).collect();
     let made = survey.counts();
     let line = |kind: ObjectKind| {
-        let expected = made.get(&kind).copied().unwrap_or_default();
+        let left_out = not_made.get(&kind).copied().unwrap_or_default();
+        let expected = made.get(&kind).copied().unwrap_or_default().saturating_sub(left_out);
         let is_meant = |item: &&Item| {
             let parts = name_parts(&item.name);
             if kind.is_in_schema() {
@@ -89,11 +95,7 @@ fn objects(prepared: &PreparedFile, found: &Inventory) -> Vec<Line> {
     COMPARED.into_iter().map(line).filter(|line| line.expected + line.found > 0).collect()
 }
 
-fn rows(
-    prepared: &mut PreparedFile,
-    loaded: &BTreeMap<TableName, u64>,
-    kept: &BTreeMap<TableName, u64>,
-) -> Result<Vec<Line>> {
+fn rows(prepared: &mut PreparedFile, arrived: &Arrived) -> Result<Vec<Line>> {
     let connection = &mut prepared.session.connection;
     let roots = relations(connection, "p").map_err(Error::from)?;
     let tables: Vec<(&TableName, u64, bool)> =
@@ -103,14 +105,14 @@ fn rows(
         prepared.session.interrupt.check()?;
         let counts = count(connection, batch, &roots)?;
         for ((name, expected, may_skip), found) in batch.iter().zip(counts) {
-            let sent = loaded.get(*name).copied().unwrap_or_default();
+            let sent = arrived.loaded.get(*name).copied().unwrap_or_default();
             if sent != *expected {
                 return Err(Error::failed(format!(
                     "{} has changed while it was restored",
                     prepared.facts.file
                 )));
             }
-            let found = found.saturating_sub(kept.get(*name).copied().unwrap_or_default());
+            let found = found.saturating_sub(arrived.kept.get(*name).copied().unwrap_or_default());
             let equal = found == *expected || *may_skip && found < *expected;
             let what = format!("rows of {}", display_name(&name.0, &name.1));
             lines.push(Line { what, expected: *expected, found, equal });

@@ -32,6 +32,7 @@ pub(super) fn apply(
         safety_backup: None,
         unchanged: false,
         drill: None,
+        part: vec!["rows that were missing".to_owned()],
         format_version: FORMAT_VERSION,
         backup: backup.clone(),
         target: prepared.plan.target.clone(),
@@ -51,12 +52,12 @@ pub(super) fn apply(
                 Vec::new(),
                 vec![error.in_one_line()],
             ));
-            return Err(error.hint("the target is as it was: the transaction was rolled back"));
+            return Err(error);
         }
     };
     let mut notes = Vec::new();
     for work in prepared.work.iter().filter(|work| work.missing > 0) {
-        notes.extend(advance_sequences(&mut prepared.session, work)?);
+        notes.extend(advance_sequences(&mut prepared.session, work));
     }
     let lines = tables.iter().map(|table| Line {
         what: format!("missing rows of {}", table.table),
@@ -67,7 +68,9 @@ pub(super) fn apply(
     // Nothing else was compared, so the backup is not proven by this.
     let remark = "only missing rows were put back; nothing else was compared".to_owned();
     let receipt = receipt(Outcome::Differs, lines.collect(), vec![remark]);
-    let receipt_path = prepared.repository.store_receipt(&receipt)?;
+    let stored = prepared.repository.store_receipt(&receipt);
+    let receipt_path =
+        stored.map_err(|error| error.context("the rows are back, but the receipt is missing"))?;
     Ok(MissingReport { receipt, receipt_path, seconds: begun.elapsed().as_secs_f64(), tables, notes })
 }
 
@@ -86,12 +89,21 @@ fn put_back(
         "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ; SET LOCAL lock_timeout = {}{silence}",
         prepared.lock_timeout.as_millis()
     ))?;
-    let result = within(session, &prepared.work, !silence.is_empty(), monitor, interrupt);
-    if result.is_err() {
-        // A session that is lost has rolled back by itself.
-        let _ = session.connection.execute("ROLLBACK");
+    let tables =
+        within(session, &prepared.work, !silence.is_empty(), monitor, interrupt).map_err(|error| {
+            // A session that is lost has rolled back by itself.
+            let _ = session.connection.execute("ROLLBACK");
+            error.hint("the target is as it was: the transaction was rolled back")
+        })?;
+    match session.connection.execute("COMMIT") {
+        Ok(_) => Ok(tables),
+        Err(error) if error.is_lost() => {
+            Err(failed("the session ended while the rows were committed", &error)
+                .hint("--dry-run shows whether they are back"))
+        }
+        Err(error) => Err(failed("the rows could not be committed", &error)
+            .hint("the target is as it was: the transaction was rolled back")),
     }
-    result
 }
 
 fn within(
@@ -115,10 +127,6 @@ fn within(
             }
         }
     }
-    session
-        .connection
-        .execute("COMMIT")
-        .map_err(|error| failed("the rows could not be committed", &error))?;
     Ok(tables)
 }
 
@@ -221,22 +229,18 @@ fn check_reference(session: &mut Session, work: &Work, reference: &Reference) ->
 
 /// Moves the sequences of the table's columns that are behind the values put back, beyond all values that
 /// the columns hold; what was moved, and what could not be. The rows are committed by now.
-fn advance_sequences(session: &mut Session, work: &Work) -> Result<Vec<String>> {
-    let mut notes = Vec::new();
+fn advance_sequences(session: &mut Session, work: &Work) -> Vec<String> {
     let table = quote_literal(&work.destination.quoted());
-    for column in &work.staged {
-        let moved = advance(session, work, &table, column);
-        match moved {
-            Ok(note) => notes.extend(note),
-            Err(error) if error.is_lost() => return Err(error.into()),
-            Err(error) => notes.push(format!(
+    let moved = work.staged.iter().filter_map(|column| {
+        advance(session, work, &table, column).unwrap_or_else(|error| {
+            Some(format!(
                 "the sequence of column {column} of {} could not be looked at: {}",
                 work.destination.shown(),
                 describe(&error)
-            )),
-        }
-    }
-    Ok(notes)
+            ))
+        })
+    });
+    moved.collect()
 }
 
 fn advance(

@@ -120,14 +120,13 @@ fn apart(pair: &str) -> Option<(&str, &str)> {
 impl Renaming {
     /// What is chosen by it.
     pub(super) fn selection(&self) -> RestoreSelection {
-        let literal = |name: &str| quote_identifier(name);
         RestoreSelection {
             tables: self
                 .tables
                 .keys()
-                .map(|(schema, name)| format!("{}.{}", literal(schema), literal(name)))
+                .map(|(schema, name)| format!("{}.{}", quote_identifier(schema), quote_identifier(name)))
                 .collect(),
-            schemas: self.schemas.keys().map(|schema| literal(schema)).collect(),
+            schemas: self.schemas.keys().map(|schema| quote_identifier(schema)).collect(),
             exclude_tables: Vec::new(),
         }
     }
@@ -557,7 +556,10 @@ fn move_inventory(inventory: &mut Inventory, moved: &Moved) {
         let name = moved.rewrite(&item.name);
         if name != item.name {
             item.name = name_as_printed(name, moved);
-            item.definition = name_as_printed(moved.rewrite(&item.definition), moved);
+            // What a comment or a label says is text.
+            if !matches!(item.kind, ObjectKind::Comment | ObjectKind::SecurityLabel) {
+                item.definition = name_as_printed(moved.rewrite(&item.definition), moved);
+            }
         }
     }
     inventory.items.sort_unstable_by(|one, other| (one.kind, &one.name).cmp(&(other.kind, &other.name)));

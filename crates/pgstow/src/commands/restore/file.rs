@@ -51,11 +51,12 @@ pub(super) fn run(app: &App<'_>, arguments: &Arguments, path: &Path) -> Result<E
     let nothing_changed = |error| Failure::closing("nothing was changed")(error);
     check_arguments(arguments).map_err(nothing_changed)?;
     let target = app.database(arguments.to.as_deref(), arguments.url.as_deref())?;
+    let target = target.of_server(arguments.database.as_deref());
     app.facts.target(&target.endpoint());
     let defaults = FileOptions::new(path.to_owned(), target.connection.clone());
     let configured = target.environment.and_then(|environment| environment.lock_timeout);
     let options = FileOptions {
-        clean: arguments.clean,
+        clean: arguments.clean || arguments.truncate,
         sections: arguments.sections.sections(),
         lock_timeout: configured.unwrap_or(defaults.lock_timeout),
         create_roles: arguments.create_roles,
@@ -109,6 +110,14 @@ fn check_arguments(arguments: &Arguments) -> Result<()> {
         ("--jobs", arguments.jobs.is_some(), "a file is restored on one session, in one transaction"),
         ("--dangling-keys", arguments.dangling_keys.is_some(), "a file does not say whose rows are missing"),
         ("--activate-jobs", arguments.activate_jobs, "a file has no list of jobs"),
+        (
+            "--table, --schema or --exclude-table",
+            !arguments.part.selection().is_everything(),
+            "a file is restored as a whole",
+        ),
+        ("--rename", !arguments.rename.is_empty(), "a file is restored as a whole"),
+        ("--append", arguments.append, "rows that are there could not be told from the file's"),
+        ("--only-missing", arguments.only_missing, "rows of a file are not compared by their keys"),
     ];
     match given.into_iter().find(|(_, is_given, _)| *is_given) {
         None => Ok(()),
@@ -156,7 +165,7 @@ fn done(app: &App<'_>, report: &FileReport, title: &str, undo: Option<&str>) -> 
     let complete = report.is_complete();
     let mut text = output.text();
     if !output.is_quiet() || !complete {
-        summary::verification(&mut text, &report.lines, "FILE", output);
+        summary::verification(&mut text, &report.lines, "FILE", summary::TABLES_BY_NAME, output);
         let remarks = report.remarks.iter().map(|remark| ("remark", remark.clone()));
         let notes = report.notes.iter().map(|note| ("note", note.clone()));
         let undo = undo.map(|command| ("undo", command.to_owned()));

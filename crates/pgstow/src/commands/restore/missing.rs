@@ -64,7 +64,7 @@ pub(super) fn run(
     confirm(app, arguments, target, plan).map_err(nothing_changed)?;
     let report = {
         let monitor = progress::monitor(app.output, &title);
-        prepared.apply(monitor.as_ref(), &app.interrupt).map_err(nothing_changed)?
+        prepared.apply(monitor.as_ref(), &app.interrupt)?
     };
     present(app, &report, &title)?;
     Ok(Exit::Done)

@@ -20,7 +20,7 @@ use crate::arguments::{PartArguments, SectionArguments};
 use crate::exit::{Exit, Failure};
 pub(super) use order::{Order, carry_out};
 pub(super) use safety::undo_command;
-pub(super) use summary::verification;
+pub(super) use summary::{TABLES_BY_NAME, verification};
 
 /// The server does nearly all the work, and each session may build an index in memory.
 const SESSIONS_PER_PROCESSOR: usize = 1;

@@ -12,6 +12,8 @@ use crate::ui::{Output, Text, Tone, format};
 
 /// How the receipt begins the lines about tables' rows.
 const ROWS_OF: &str = "rows of ";
+/// Equal tables that are listed by name, where no list of tables follows.
+pub(in crate::commands) const TABLES_BY_NAME: usize = 20;
 
 /// The result in JSON.
 #[derive(Serialize)]
@@ -32,8 +34,12 @@ pub(super) fn present(app: &App<'_>, report: &RestoreReport, title: &str, undo_c
     let equal = receipt.outcome == Outcome::Equal && report.receipt_missing.is_none();
     let mut text = output.text();
     if !output.is_quiet() || !equal {
-        verification(&mut text, &receipt.lines, "BACKUP", output);
-        tables(&mut text, receipt, &report.aftermath, output);
+        if receipt.part.is_empty() {
+            verification(&mut text, &receipt.lines, "BACKUP", 0, output);
+            tables(&mut text, receipt, &report.aftermath, output);
+        } else {
+            verification(&mut text, &receipt.lines, "BACKUP", TABLES_BY_NAME, output);
+        }
         text.fields(&fields(report, undo_command));
         last_line(&mut text, report, title, output);
     }
@@ -74,11 +80,13 @@ fn migrations(found: &Migrations) -> String {
     text
 }
 
-/// The comparison: all kinds, every table that differs, and one line for those that do not.
+/// The comparison: all kinds, every table that differs, so many of those that do not, and one line for the
+/// others.
 pub(in crate::commands) fn verification(
     text: &mut Text,
     lines: &[Line],
     source: &'static str,
+    equal_tables: usize,
     output: &Output,
 ) {
     let mut table = Table::new(&[
@@ -87,7 +95,7 @@ pub(in crate::commands) fn verification(
         (source, Align::Right),
         ("TARGET", Align::Right),
     ]);
-    for line in shown_lines(lines) {
+    for line in shown_lines(lines, equal_tables) {
         let (tone, mark) = output.mark(line.equal);
         let tone = if line.equal { Tone::Plain } else { tone };
         let numbers = [format::number(line.expected), format::number(line.found)];
@@ -96,15 +104,18 @@ pub(in crate::commands) fn verification(
     table.write(text, output.terminal().width, output.ellipsis());
 }
 
-/// The lines to print: those of equal tables as one.
-fn shown_lines(lines: &[Line]) -> Vec<Line> {
-    let (equal, mut shown): (Vec<Line>, Vec<Line>) =
-        lines.iter().cloned().partition(|line| line.equal && line.what.starts_with(ROWS_OF));
-    if !equal.is_empty() {
+/// The lines to print: of equal tables the first `equal_tables`, and those that remain as one.
+fn shown_lines(lines: &[Line], equal_tables: usize) -> Vec<Line> {
+    let is_equal_table = |line: &Line| line.equal && line.what.starts_with(ROWS_OF);
+    let (equal, mut shown): (Vec<Line>, Vec<Line>) = lines.iter().cloned().partition(is_equal_table);
+    let (first, rest) = equal.split_at(equal_tables.min(equal.len()));
+    shown.extend_from_slice(first);
+    if !rest.is_empty() {
+        let noun = if first.is_empty() { "table" } else { "more table" };
         shown.push(Line {
-            what: format!("{ROWS_OF}{}", format::count(equal.len() as u64, "table")),
-            expected: equal.iter().map(|line| line.expected).sum(),
-            found: equal.iter().map(|line| line.found).sum(),
+            what: format!("{ROWS_OF}{}", format::count(rest.len() as u64, noun)),
+            expected: rest.iter().map(|line| line.expected).sum(),
+            found: rest.iter().map(|line| line.found).sum(),
             equal: true,
         });
     }
@@ -139,11 +150,10 @@ fn last_line(text: &mut Text, report: &RestoreReport, title: &str, output: &Outp
     let recorded = report.receipt_missing.is_none();
     let (tone, mark) = output.mark(receipt.outcome == Outcome::Equal && recorded);
     let outcome = match receipt.outcome {
-        Outcome::Equal if receipt.checksums => {
-            format!("{title} is equal to {}, contents compared; restored in {seconds}", receipt.backup)
-        }
         Outcome::Equal => {
-            format!("{title} is equal to {}, objects and rows counted; restored in {seconds}", receipt.backup)
+            let what = if receipt.part.is_empty() { "is equal to" } else { "has what was chosen of" };
+            let how = if receipt.checksums { "contents compared" } else { "objects and rows counted" };
+            format!("{title} {what} {}, {how}; restored in {seconds}", receipt.backup)
         }
         Outcome::Differs => format!(
             "restored, but {title} is not all as in {}: {}, {}, listed above",
@@ -172,11 +182,13 @@ mod tests {
             line("rows of public.b", 3, 2),
             line("rows of public.c", 5, 5),
         ];
-        let shown = shown_lines(&lines);
+        let shown = shown_lines(&lines, 0);
         let expected =
             [line("indexes", 4, 4), line("rows of public.b", 3, 2), line("rows of 2 tables", 7, 7)];
         assert_eq!(shown, expected);
-        assert_eq!(shown_lines(&lines[..1]), lines[..1]);
+        assert_eq!(shown_lines(&lines[..1], 0), lines[..1]);
+        let some = shown_lines(&lines, 1);
+        assert_eq!(some[2..], [line("rows of public.a", 2, 2), line("rows of 1 more table", 5, 5)]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use pgstow_core::repository::format::receipt::{Drill, Outcome, Receipt};
 use pgstow_core::{Error, Result};
 use serde::Serialize;
 
-use super::super::restore::verification;
+use super::super::restore::{TABLES_BY_NAME, verification};
 use super::Arguments;
 use crate::app::App;
 use crate::exit::{Exit, Failure};
@@ -96,7 +96,7 @@ fn present(app: &App<'_>, report: &DrillReport, header: &Header) -> Result<()> {
     }
     let mut text = output.text();
     if !output.is_quiet() || !proven {
-        verification(&mut text, &receipt.lines, "BACKUP", output);
+        verification(&mut text, &receipt.lines, "BACKUP", TABLES_BY_NAME, output);
         checks(&mut text, drill, output);
         text.fields(&fields(report, receipt, drill));
         last_line(&mut text, receipt, drill, header, output);
