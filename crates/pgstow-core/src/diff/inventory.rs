@@ -1,52 +1,8 @@
-//! What the texts of an inventory say of tables: partition trees and keys. Pure.
-
-use std::collections::BTreeMap;
+//! What the texts of an inventory say of the keys of tables. Pure.
 
 use super::TableName;
 use super::report::KeyKind;
-use crate::inventory::{Inventory, ObjectKind};
-pub(super) use crate::restore::plan::name_parts;
-
-/// The top of the partition tree of each partition.
-pub(crate) fn roots(inventory: &Inventory) -> BTreeMap<TableName, TableName> {
-    let mut parents: BTreeMap<TableName, TableName> = BTreeMap::new();
-    let tables = inventory.items.iter().filter(|item| item.kind == ObjectKind::Table);
-    for item in tables {
-        let parent = item.definition.lines().find_map(|line| line.strip_prefix("partition of "));
-        if let (Some(parent), Some(own)) = (parent, table_name(&item.name)) {
-            parents.extend(table_name(leading_name(parent)).map(|parent| (own, parent)));
-        }
-    }
-    let top = |name: &TableName| {
-        let mut top = name;
-        // A tree has no circles; a damaged text may say so.
-        for _ in 0..parents.len() {
-            match parents.get(top) {
-                Some(parent) => top = parent,
-                None => break,
-            }
-        }
-        top.clone()
-    };
-    parents.keys().map(|name| (name.clone(), top(name))).collect()
-}
-
-fn table_name(identity: &str) -> Option<TableName> {
-    match name_parts(identity).as_slice() {
-        [schema, name] => Some((schema.clone(), name.clone())),
-        _ => None,
-    }
-}
-
-/// What `text` begins with up to the first blank outside of quotes.
-fn leading_name(text: &str) -> &str {
-    let mut quoted = false;
-    let end = text.find(|character| {
-        quoted ^= character == '"';
-        character == ' ' && !quoted
-    });
-    text.get(..end.unwrap_or(text.len())).unwrap_or(text)
-}
+use crate::inventory::{Inventory, ObjectKind, leading_name, name_parts, relation_name};
 
 /// What tells the rows of a table apart: its primary key, else a unique constraint or index of
 /// columns alone; each with its columns.
@@ -67,7 +23,7 @@ pub(super) fn keys(inventory: &Inventory, table: &TableName) -> Vec<(KeyKind, Ve
                 let Some(on) = on else { continue };
                 let own = leading_name(on);
                 let list = on.get(own.len()..).and_then(|rest| rest.strip_prefix(" USING btree ("));
-                if table_name(own).as_ref() == Some(table)
+                if relation_name(own).as_ref() == Some(table)
                     && let Some(list) = list.filter(|list| !list.contains(" WHERE "))
                 {
                     found.extend(column_list(list).map(|columns| (KeyKind::Unique, columns)));
@@ -169,22 +125,5 @@ mod tests {
                 (KeyKind::Unique, names(&["b", "c"])),
             ]
         );
-    }
-
-    #[test]
-    fn partitions_belong_to_the_top_of_their_tree() {
-        let inventory = Inventory {
-            items: vec![
-                item(ObjectKind::Table, "public.\"a b\"", "partitioned table\npartition by LIST (x)"),
-                item(ObjectKind::Table, "public.m", "table\npartition of public.\"a b\" FOR VALUES IN (1)"),
-                item(ObjectKind::Table, "public.l", "table\npartition of public.m FOR VALUES IN (1)"),
-                item(ObjectKind::Table, "public.c", "table\ninherits public.m"),
-            ],
-            privileges: Vec::new(),
-        };
-        let found = roots(&inventory);
-        assert_eq!(found.get(&table("l")), Some(&table("a b")));
-        assert_eq!(found.get(&table("m")), Some(&table("a b")));
-        assert_eq!(found.len(), 2);
     }
 }

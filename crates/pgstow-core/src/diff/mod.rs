@@ -7,7 +7,7 @@
 mod compare;
 mod contents;
 mod facts;
-pub(crate) mod inventory;
+mod inventory;
 mod lines;
 mod live;
 mod narrow;

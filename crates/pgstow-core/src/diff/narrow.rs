@@ -5,9 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::TableName;
 use super::facts::Facts;
-use super::inventory::{name_parts, roots};
 use crate::error::Result;
-use crate::inventory::{Item, ObjectKind, Privilege};
+use crate::inventory::{Item, ObjectKind, Privilege, name_parts, parents, tops};
 use crate::pattern::{Candidate, Choice, Patterns};
 
 /// The tables that are meant.
@@ -24,8 +23,8 @@ impl Narrowing {
     /// # Errors
     /// Usage: a pattern that is not valid or matches no table.
     pub(super) fn new(patterns: &[String], before: &Facts, after: &Facts) -> Result<Self> {
-        let mut roots = roots(&before.catalog.inventory);
-        roots.extend(self::roots(&after.catalog.inventory));
+        let mut roots = tops(&parents(&before.catalog.inventory));
+        roots.extend(tops(&parents(&after.catalog.inventory)));
         if patterns.is_empty() {
             return Ok(Self { chosen: None, identities: Vec::new(), roots });
         }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::archive::Entry;
 use crate::error::Result;
+use crate::inventory::tops;
 use crate::pattern::{Candidate, Choice, Patterns};
 use crate::repository::format::manifest::Manifest;
 use crate::restore::entry;
@@ -90,17 +91,7 @@ pub(super) fn roots(graph: &Graph<'_>) -> BTreeMap<TableName, TableName> {
             parents.insert(child, parent);
         }
     }
-    let top = |mut table: TableName| {
-        // Bounded, should an archive hold a circle.
-        for _ in 0..parents.len() {
-            match parents.get(&table) {
-                Some(parent) => table.clone_from(parent),
-                None => break,
-            }
-        }
-        table
-    };
-    parents.iter().map(|(child, parent)| (child.clone(), top(parent.clone()))).collect()
+    tops(&parents)
 }
 
 fn name(graph: &Graph<'_>, index: usize) -> Option<TableName> {

@@ -5,10 +5,12 @@
 mod canonical;
 pub mod catalog;
 pub mod compare;
+mod identities;
 mod names;
 
 use std::collections::BTreeMap;
 
+pub(crate) use identities::{leading_name, name_parts, parents, relation_name, tops};
 use serde::{Deserialize, Serialize};
 
 /// The kinds of object that pgstow tells apart, in the order in which reports list them.

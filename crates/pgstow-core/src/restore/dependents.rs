@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::clear::{self, Cover, Outside};
 use super::identity::{Identity, by_identity, of_entry};
 use super::part::{Part, is_relation};
-use super::plan::name_parts;
 use super::selection::Graph;
 use crate::error::{Error, Result};
 use crate::inventory::catalog::Catalog;
+use crate::inventory::name_parts;
 use crate::inventory::{Inventory, Item, ObjectKind};
 use crate::postgres::Connection;
 

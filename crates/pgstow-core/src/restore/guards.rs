@@ -10,7 +10,7 @@ use super::target::{TargetState, TargetTable};
 use super::{DanglingKeys, Parts, plan};
 use crate::archive::Entry;
 use crate::error::{Error, ErrorKind, Result};
-use crate::inventory::{Inventory, Item, ObjectKind};
+use crate::inventory::{Inventory, Item, ObjectKind, name_parts};
 use crate::platform::Platform;
 use crate::postgres::identifier::{display_name, quote_qualified};
 use crate::repository::format::manifest::{CopyFormat, Manifest, Sections, Table, TableData};
@@ -202,13 +202,13 @@ pub(super) fn contents<'a>(
     target: &'a TargetState,
 ) -> impl Iterator<Item = &'a Item> {
     let is_for_extension = |name: &str| {
-        let schema = plan::name_parts(name).concat();
+        let schema = name_parts(name).concat();
         target.extensions.values().any(|(_, found)| *found == schema)
     };
     let stays = hosted::stays(target).publications;
     inventory.items.iter().filter(move |item| match item.kind {
         _ if target.equal.contains(&(item.kind, item.name.clone())) => false,
-        ObjectKind::Publication => !stays.contains(&plan::name_parts(&item.name).concat()),
+        ObjectKind::Publication => !stays.contains(&name_parts(&item.name).concat()),
         ObjectKind::Extension
         | ObjectKind::Comment
         | ObjectKind::SecurityLabel

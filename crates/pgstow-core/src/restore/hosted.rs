@@ -8,11 +8,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::clear::Stays;
-use super::plan::name_parts;
 use super::selection::TableName;
 use super::target::TargetState;
 use crate::archive::{Entry, Section};
 use crate::inventory::catalog::{Catalog, PolicyStatement};
+use crate::inventory::name_parts;
 use crate::inventory::{Inventory, Item, ObjectKind};
 use crate::platform::{Hosting, Keeper, Platform, supabase};
 use crate::postgres::identifier::display_name;

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::part::is_relation;
-use super::plan::{kind_of, name_parts};
+use super::plan::kind_of;
 use super::selection::Graph;
+use crate::inventory::name_parts;
 use crate::inventory::{Inventory, Item, ObjectKind};
 
 /// An object by kind and the parts of its name, unquoted: schema, relation, name.

@@ -4,13 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::identity::Identity;
-use super::plan::name_parts;
 use super::selection::{Carried, TableName};
 use super::target::TargetState;
 use crate::archive::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::inventory::catalog::Catalog;
-use crate::inventory::{Inventory, ObjectKind};
+use crate::inventory::{Inventory, ObjectKind, name_parts, parents, relation_name, tops};
 use crate::pattern::{Candidate, Choice, Patterns};
 use crate::repository::format::manifest::{Manifest, Selection};
 
@@ -227,14 +226,7 @@ fn relations_of(target: &TargetState) -> impl Iterator<Item = TableName> {
                 | ObjectKind::Sequence
         )
     });
-    items.filter_map(|item| pair(&name_parts(&item.name))).chain(target.tables.keys().cloned())
-}
-
-fn pair(parts: &[String]) -> Option<TableName> {
-    match parts {
-        [schema, name] => Some((schema.clone(), name.clone())),
-        _ => None,
-    }
+    items.filter_map(|item| relation_name(&item.name)).chain(target.tables.keys().cloned())
 }
 
 /// Schemas of a backup.
@@ -247,41 +239,13 @@ fn schemas(catalog: &Catalog, entries: &[Entry], tables: &[Candidate]) -> BTreeS
 
 /// The top of each partition's tree.
 fn roots(manifest: &Manifest, inventory: &Inventory) -> BTreeMap<TableName, TableName> {
-    let mut parents: BTreeMap<TableName, TableName> = BTreeMap::new();
-    for item in inventory.items.iter().filter(|item| item.kind == ObjectKind::Table) {
-        let parent = item.definition.lines().find_map(|line| line.strip_prefix("partition of "));
-        let names = parent.map(|text| (pair(&name_parts(&item.name)), pair(&name_parts(first_word(text)))));
-        if let Some((Some(child), Some(parent))) = names {
-            parents.insert(child, parent);
-        }
-    }
+    let mut parents = parents(inventory);
     for table in &manifest.tables {
         if let Some(root) = &table.load_through {
             parents.entry((table.schema.clone(), table.name.clone())).or_insert_with(|| root.clone());
         }
     }
-    let climb = |child: &TableName| {
-        let mut top = child;
-        // A damaged catalog may go in a circle.
-        for _ in 0..parents.len() {
-            match parents.get(top) {
-                Some(parent) => top = parent,
-                None => break,
-            }
-        }
-        (child.clone(), top.clone())
-    };
-    parents.keys().map(climb).collect()
-}
-
-/// The text up to the first blank outside of quotes.
-fn first_word(text: &str) -> &str {
-    let mut quoted = false;
-    let end = text.find(|character: char| {
-        quoted ^= character == '"';
-        character == ' ' && !quoted
-    });
-    text.get(..end.unwrap_or(text.len())).unwrap_or(text)
+    tops(&parents)
 }
 
 #[cfg(test)]

@@ -461,25 +461,6 @@ pub(super) fn counted(kind: ObjectKind, count: usize) -> String {
     format!("{count} {}", if count == 1 { kind.singular() } else { kind.plural() })
 }
 
-/// The parts of a dotted SQL name, unquoted: `public."a.b"` gives `public` and `a.b`.
-pub(crate) fn name_parts(name: &str) -> Vec<String> {
-    let mut parts = vec![String::new()];
-    let mut quoted = false;
-    let mut characters = name.chars().peekable();
-    while let Some(character) = characters.next() {
-        match character {
-            '"' if quoted && characters.peek() == Some(&'"') => {
-                characters.next();
-                parts.last_mut().expect("there is always a part").push('"');
-            }
-            '"' => quoted = !quoted,
-            '.' if !quoted => parts.push(String::new()),
-            other => parts.last_mut().expect("there is always a part").push(other),
-        }
-    }
-    parts
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::entry::tests::sample;
@@ -506,12 +487,5 @@ mod tests {
         assert_eq!(ids(&found.before), [1, 2]);
         assert_eq!(ids(&found.after), [5, 6]);
         assert_eq!(ids(&found.late), [7, 8, 10, 3, 4]);
-    }
-
-    #[test]
-    fn names_come_apart_at_dots_outside_quotes() {
-        assert_eq!(name_parts("public.t"), ["public", "t"]);
-        assert_eq!(name_parts("\"a.b\".\"say \"\"hi\"\"\".c"), ["a.b", "say \"hi\"", "c"]);
-        assert_eq!(name_parts("plain"), ["plain"]);
     }
 }

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::grants;
 use super::journal::Journal;
 use super::owners::Owners;
-use super::plan::name_parts;
 use super::reconcile::{
     Change, Expected, Object, Terms, changes, complete, expect, left_out, object, object_of, objects,
 };
 use super::session::{Session, describe};
 use super::target::TargetState;
 use crate::error::{Error, Result};
+use crate::inventory::name_parts;
 use crate::inventory::{Inventory, Privilege};
 use crate::platform::Keeper;
 

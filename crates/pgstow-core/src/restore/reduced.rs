@@ -9,11 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::entry;
 use super::hosted::executed;
-use super::plan::name_parts;
 use super::selection::{Graph, TableName};
 use super::target::TargetState;
 use crate::archive::Entry;
 use crate::inventory::catalog::Catalog;
+use crate::inventory::name_parts;
 use crate::inventory::{Item, ObjectKind};
 use crate::platform::{Hosting, Keeper};
 use crate::postgres::identifier::{display_name, display_part, quote_identifier};

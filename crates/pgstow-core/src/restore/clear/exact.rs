@@ -6,12 +6,12 @@ use std::collections::BTreeSet;
 use super::{Cover, Doomed};
 use crate::error::{Error, Result};
 use crate::inventory::catalog::Catalog;
+use crate::inventory::name_parts;
 use crate::inventory::{Item, ObjectKind};
 use crate::platform::Keeper;
 use crate::postgres::QueryError;
 use crate::postgres::identifier::quote_identifier;
 use crate::restore::journal::Journal;
-use crate::restore::plan::name_parts;
 use crate::restore::session::{Session, describe};
 use crate::restore::target::TargetState;
 

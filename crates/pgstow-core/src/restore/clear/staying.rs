@@ -4,9 +4,9 @@
 use super::Doomed;
 use crate::error::{Error, Result};
 use crate::inventory::catalog::Catalog;
+use crate::inventory::name_parts;
 use crate::inventory::{Item, ObjectKind};
 use crate::restore::entry::visible;
-use crate::restore::plan::name_parts;
 
 /// Objects in the way that a refusal names.
 const NAMED: usize = 10;

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::PreparedFile;
 use crate::error::{Error, Result};
+use crate::inventory::name_parts;
 use crate::inventory::{Inventory, Item, ObjectKind};
 use crate::postgres::Connection;
 use crate::postgres::identifier::{display_name, quote_qualified};
 use crate::repository::format::receipt::Line;
 use crate::restore::finish::relations;
-use crate::restore::plan::name_parts;
 use crate::restore::selection::TableName;
 
 /// Tables counted by one statement.

@@ -12,7 +12,7 @@ mod rewriting;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::part::{Part, RestoreSelection};
-use super::plan::{RestorePlan, name_parts};
+use super::plan::RestorePlan;
 use super::selection::{self, Carried, Chosen, Graph, TableName, belongs_to_table};
 use super::session::{Session, describe};
 use super::target::TargetState;
@@ -20,6 +20,7 @@ use super::{Planned, entry};
 use crate::archive::{Entry, Section};
 use crate::error::{Error, ErrorKind, Result};
 use crate::inventory::catalog::Catalog;
+use crate::inventory::name_parts;
 use crate::inventory::{Inventory, ObjectKind};
 use crate::pattern::literal_parts;
 use crate::postgres::identifier::{display_name, display_part, quote_identifier, quote_qualified};

@@ -7,8 +7,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::inventory::name_parts;
 use crate::postgres::identifier::quote_identifier;
-use crate::restore::plan::name_parts;
 use crate::restore::selection::TableName;
 
 /// Names that are written with another schema.

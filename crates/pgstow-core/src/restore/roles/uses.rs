@@ -9,11 +9,11 @@ use super::names::{self, Holder};
 use super::policy;
 use crate::archive::Entry;
 use crate::inventory::catalog::Catalog;
+use crate::inventory::name_parts;
 use crate::inventory::{Item, ObjectKind};
 use crate::repository::format::manifest::Manifest;
 use crate::restore::Parts;
 use crate::restore::entry;
-use crate::restore::plan::name_parts;
 use crate::restore::selection::Carried;
 
 /// A role of the backup that the target lacks, with what depends on it.

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Run;
+use crate::inventory::name_parts;
 use crate::repository::format::manifest::{Sequence, Table};
 use crate::restore::identity;
 use crate::restore::part::is_relation;
-use crate::restore::plan::name_parts;
 use crate::restore::reconcile::{Object, object, object_of, objects};
 use crate::restore::selection::{Carried, TableName};
 use crate::restore::tasks::Size;
