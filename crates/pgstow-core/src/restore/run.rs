@@ -145,7 +145,7 @@ impl<'a> Run<'a> {
     }
 
     fn atomically(&self, sessions: &mut [Session], left: &mut Left) -> Result<(Verified, f64)> {
-        self.begin(self.lead(sessions)?)?;
+        self.lead(sessions)?.begin(self.planned.target.may_replicate)?;
         if let Some(renaming) = &self.planned.renaming {
             renaming.begin(self.lead(sessions)?)?;
         }
@@ -159,39 +159,14 @@ impl<'a> Run<'a> {
         if let Some(renaming) = &self.planned.renaming {
             renaming.end(self.lead(sessions)?)?;
         }
-        self.commit(self.lead(sessions)?).inspect_err(|_| *left = Left::Unknown)?;
+        self.lead(sessions)?.commit().inspect_err(|_| *left = Left::Unknown)?;
         Ok((verified, seconds))
-    }
-
-    /// Begins the one transaction.
-    fn begin(&self, session: &mut Session) -> Result<()> {
-        session.connection.execute("BEGIN").map_err(Error::from)?;
-        session.atomic = true;
-        if self.planned.target.may_replicate {
-            // Silences triggers on rows, and event triggers of the target that would change what
-            // is created.
-            session.unit("SET LOCAL session_replication_role = replica").map_err(Error::from)?;
-        }
-        Ok(())
     }
 
     fn clear(&self, sessions: &mut [Session]) -> Result<()> {
         let Some(cover) = &self.steps.cover else { return Ok(()) };
         self.phase("clear")?;
-        let session = self.lead(sessions)?;
-        let survey = clear::survey(&mut session.connection, cover).map_err(Error::from)?;
-        survey.check()?;
-        survey.check_planned(&self.planned.plan.dropped)?;
-        clear::drop_all(session, cover, &survey, self.planned.lock_timeout)
-    }
-
-    fn commit(&self, session: &mut Session) -> Result<()> {
-        session.atomic = false;
-        session
-            .connection
-            .execute("COMMIT")
-            .map(drop)
-            .map_err(|error| Error::failed("the transaction could not be committed").why(describe(&error)))
+        clear::clear(self.lead(sessions)?, cover, &self.planned.plan.dropped, self.planned.lock_timeout)
     }
 
     /// On several sessions, each statement for itself; what is to be cleared goes in one transaction
@@ -225,7 +200,7 @@ impl<'a> Run<'a> {
     }
 
     fn clear_for_itself(&self, session: &mut Session, left: &mut Left) -> Result<()> {
-        self.begin(session)?;
+        session.begin(self.planned.target.may_replicate)?;
         let cleared = self.clear(std::slice::from_mut(session));
         if let Err(error) = cleared {
             // A session that is lost has rolled back by itself.
@@ -234,7 +209,7 @@ impl<'a> Run<'a> {
         }
         // If it is not known whether it was committed, it may have been.
         *left = Left::Incomplete;
-        self.commit(session)
+        session.commit()
     }
 
     fn add_sessions(&self, sessions: &mut Vec<Session>) -> Result<()> {

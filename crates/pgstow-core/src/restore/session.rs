@@ -132,6 +132,32 @@ impl Session {
         Ok(())
     }
 
+    /// Begins the one transaction of an atomic restore, silent where the login may silence: triggers on
+    /// rows, and event triggers of the target that would change what is created.
+    ///
+    /// # Errors
+    /// The server's.
+    pub(super) fn begin(&mut self, may_silence: bool) -> Result<()> {
+        self.connection.execute("BEGIN").map_err(Error::from)?;
+        self.atomic = true;
+        if may_silence {
+            self.unit("SET LOCAL session_replication_role = replica").map_err(Error::from)?;
+        }
+        Ok(())
+    }
+
+    /// Commits it.
+    ///
+    /// # Errors
+    /// The server's; with a lost session it is not known whether it was committed.
+    pub(super) fn commit(&mut self) -> Result<()> {
+        self.atomic = false;
+        self.connection
+            .execute("COMMIT")
+            .map(drop)
+            .map_err(|error| Error::failed("the transaction could not be committed").why(describe(&error)))
+    }
+
     /// Runs `work` so that its failure leaves no trace and the session can go on: in a savepoint of
     /// the one transaction, or in a transaction of its own.
     ///

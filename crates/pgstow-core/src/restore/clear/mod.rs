@@ -189,7 +189,7 @@ impl Survey {
     /// # Errors
     /// Refused when something would be dropped that the plan did not show, and the safety backup may not
     /// hold.
-    pub(super) fn check_planned(&self, planned: &[String]) -> Result<()> {
+    fn check_planned(&self, planned: &[String]) -> Result<()> {
         let known: BTreeSet<&str> = planned.iter().map(String::as_str).collect();
         let Some(new) = self.doomed.iter().find(|doomed| !known.contains(doomed.name.as_str())) else {
             return Ok(());
@@ -219,16 +219,25 @@ impl Survey {
     }
 }
 
-/// Drops what the survey lists, in the session's transaction.
+/// Looks again at what is to be cleared, now in the session's transaction, and drops it. `planned` are the
+/// objects that the plan showed.
 ///
 /// # Errors
-/// Names the object that could not be dropped and, after a lock timeout, who holds it.
-pub(super) fn drop_all(
+/// Refused when something came since the plan, or something else would be lost; otherwise names the object
+/// that could not be dropped and, after a lock timeout, who holds it.
+pub(super) fn clear(
     session: &mut Session,
     cover: &Cover,
-    survey: &Survey,
+    planned: &[String],
     lock_timeout: Duration,
 ) -> Result<()> {
+    let survey = survey(&mut session.connection, cover).map_err(Error::from)?;
+    survey.check()?;
+    survey.check_planned(planned)?;
+    drop_all(session, cover, &survey, lock_timeout)
+}
+
+fn drop_all(session: &mut Session, cover: &Cover, survey: &Survey, lock_timeout: Duration) -> Result<()> {
     let milliseconds = lock_timeout.as_millis().clamp(1, 2_147_483_647);
     session.unit(&format!("SET LOCAL lock_timeout = {milliseconds}")).map_err(Error::from)?;
     let named = survey.doomed.iter().map(|doomed| (doomed.name.as_str(), doomed.statement.as_str()));

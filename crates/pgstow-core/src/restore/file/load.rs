@@ -80,16 +80,10 @@ fn atomically(
     interrupt: &Interrupt,
 ) -> Result<Vec<crate::repository::format::receipt::Line>> {
     let session = &mut prepared.session;
-    session.connection.execute("BEGIN").map_err(Error::from)?;
-    session.atomic = true;
-    if prepared.target.may_replicate {
-        session.unit("SET LOCAL session_replication_role = replica").map_err(Error::from)?;
-    }
+    session.begin(prepared.target.may_replicate)?;
     if let Some(cover) = &prepared.cover {
         monitor.event(Event::Phase { name: "clear" });
-        let doomed = clear::survey(&mut session.connection, cover).map_err(Error::from)?;
-        doomed.check()?;
-        clear::drop_all(session, cover, &doomed, prepared.lock_timeout)?;
+        clear::clear(session, cover, &prepared.plan.dropped, prepared.lock_timeout)?;
     }
     for statement in prepared.roles.creation() {
         session
@@ -118,12 +112,7 @@ fn atomically(
     pin(&mut prepared.session.connection, Purpose::Restore, encoding).map_err(Error::from)?;
     monitor.event(Event::Phase { name: "compare" });
     let lines = verify::compare(prepared, &verify::Arrived { loaded, kept, not_made })?;
-    prepared.session.atomic = false;
-    prepared
-        .session
-        .connection
-        .execute("COMMIT")
-        .map_err(|error| Error::failed("the transaction could not be committed").why(describe(&error)))?;
+    prepared.session.commit()?;
     Ok(lines)
 }
 
