@@ -318,6 +318,11 @@ impl Database<'_> {
         }
     }
 
+    /// How long the environment waits for locks, if it says so.
+    pub(crate) fn lock_timeout(&self) -> Option<Duration> {
+        self.environment.and_then(|environment| environment.lock_timeout)
+    }
+
     /// `host:port/database` of every host that it may be reached at.
     pub(crate) fn places(&self) -> Vec<String> {
         let hosts = self.connection.hosts.iter();

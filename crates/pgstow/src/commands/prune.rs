@@ -10,12 +10,13 @@ use pgstow_core::retention::EnvironmentRules;
 use pgstow_core::{Error, ErrorKind, Result};
 use serde::Serialize;
 
-use super::restore::guard::{self, Decision, Request};
+use super::restore::ask::ask;
+use super::restore::guard::Request;
 use crate::app::App;
 use crate::config::{parse_interval, suggest_names};
 use crate::exit::{Exit, Failure};
 use crate::ui::table::{Align, Table};
-use crate::ui::{Tone, format, prompt};
+use crate::ui::{Tone, format};
 
 /// Arguments of `pgstow prune`.
 #[derive(Debug, Args)]
@@ -136,22 +137,8 @@ fn confirm(app: &App<'_>, arguments: &Arguments, plan: &PrunePlan) -> Result<()>
             yes: yes.map(String::as_str),
             interactive: app.output.terminal().interactive,
         };
-        let decision = guard::decide(&request);
-        let question = match &decision {
-            Decision::Go => continue,
-            Decision::Refuse(message, hint) => return Err(guard::refusal(message.clone(), hint.clone())),
-            Decision::Confirm | Decision::TypeName(_) => {
-                let backups = format::count(count as u64, "backup");
-                format!("{name} is protected. This deletes {backups} of it. Type {name} to go on: ")
-            }
-        };
-        let answer = prompt::ask(&question, &app.interrupt)?;
-        if !guard::agrees(&decision, &answer) {
-            return Err(guard::refusal(
-                "not confirmed".to_owned(),
-                "--dry-run shows what would be deleted without asking".to_owned(),
-            ));
-        }
+        let effect = format!("This deletes {} of it.", format::count(count as u64, "backup"));
+        ask(app, &request, &effect, "--dry-run shows what would be deleted without asking")?;
     }
     Ok(())
 }

@@ -71,13 +71,12 @@ pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure>
         way.safety.before
     ));
     let defaults = RestoreOptions::to_undo(target.connection.clone());
-    let lock_timeout = target.environment.and_then(|environment| environment.lock_timeout);
     let order = Order {
         header: &way.backup,
         target: &target,
         options: RestoreOptions {
             checksums: arguments.checksums,
-            lock_timeout: lock_timeout.unwrap_or(defaults.lock_timeout),
+            lock_timeout: target.lock_timeout().unwrap_or(defaults.lock_timeout),
             safety_backup: !arguments.no_safety_backup,
             ..defaults
         },

@@ -54,11 +54,10 @@ pub(super) fn run(app: &App<'_>, arguments: &Arguments, path: &Path) -> Result<E
     let target = target.of_server(arguments.database.as_deref());
     app.facts.target(&target.endpoint());
     let defaults = FileOptions::new(path.to_owned(), target.connection.clone());
-    let configured = target.environment.and_then(|environment| environment.lock_timeout);
     let options = FileOptions {
         clean: arguments.clean || arguments.truncate,
         sections: arguments.sections.sections(),
-        lock_timeout: configured.unwrap_or(defaults.lock_timeout),
+        lock_timeout: target.lock_timeout().unwrap_or(defaults.lock_timeout),
         create_roles: arguments.create_roles,
         role_map: role_map(&arguments.map_role, &target)?,
         safety_backup: !arguments.no_safety_backup,

@@ -10,11 +10,12 @@ use pgstow_core::{Error, ErrorKind, Result};
 use serde::Serialize;
 
 use super::Arguments;
-use super::guard::{self, Decision, Request};
-use super::order::protection;
+use super::ask::ask;
+use super::guard::Request;
+use super::order::{PLAN_WITHOUT_ASKING, protection};
 use crate::app::{App, Database};
 use crate::exit::{Exit, Failure};
-use crate::ui::{Text, format, progress, prompt};
+use crate::ui::{Text, format, progress};
 
 /// The result of `--dry-run` in JSON, and of a run that finds nothing to do.
 #[derive(Serialize)]
@@ -42,10 +43,7 @@ pub(super) fn run(
         selection,
         key: arguments.key.clone(),
         fire_triggers: arguments.fire_triggers,
-        lock_timeout: target
-            .environment
-            .and_then(|environment| environment.lock_timeout)
-            .unwrap_or(defaults.lock_timeout),
+        lock_timeout: target.lock_timeout().unwrap_or(defaults.lock_timeout),
         spool: app.process.temporary_folder(),
     };
     repository.unlock().map_err(nothing_changed)?;
@@ -150,20 +148,9 @@ fn confirm(app: &App<'_>, arguments: &Arguments, target: &Database<'_>, plan: &M
         yes: arguments.yes.as_deref(),
         interactive: app.output.terminal().interactive,
     };
-    let decision = guard::decide(&request);
     let effect =
         format!("This puts {} into tables of {}.", format::count(plan.missing(), "row"), plan.target);
-    let question = match &decision {
-        Decision::Go => return Ok(()),
-        Decision::Refuse(message, hint) => return Err(guard::refusal(message.clone(), hint.clone())),
-        Decision::Confirm => format!("{effect} Go on? [y/N] "),
-        Decision::TypeName(name) => format!("{name} is protected. {effect} Type {name} to go on: "),
-    };
-    let answer = prompt::ask(&question, &app.interrupt)?;
-    if guard::agrees(&decision, &answer) {
-        return Ok(());
-    }
-    Err(guard::refusal("not confirmed".to_owned(), "--dry-run shows the plan without asking".to_owned()))
+    ask(app, &request, &effect, PLAN_WITHOUT_ASKING)
 }
 
 fn present(app: &App<'_>, report: &MissingReport, title: &str) -> Result<()> {

@@ -1,5 +1,6 @@
 //! `pgstow restore`: plan, confirmation, restore, verification, receipt.
 
+pub(super) mod ask;
 mod file;
 pub(super) mod guard;
 mod missing;
@@ -165,10 +166,7 @@ pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure>
         clean: arguments.clean,
         jobs: app.jobs(arguments.jobs, target.environment, SESSIONS_PER_PROCESSOR),
         checksums: arguments.checksums,
-        lock_timeout: target
-            .environment
-            .and_then(|environment| environment.lock_timeout)
-            .unwrap_or(defaults.lock_timeout),
+        lock_timeout: target.lock_timeout().unwrap_or(defaults.lock_timeout),
         sections: arguments.sections.sections(),
         selection: arguments.part.selection(),
         rename: arguments.rename.clone(),

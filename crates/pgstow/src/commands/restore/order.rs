@@ -7,11 +7,15 @@ use pgstow_core::repository::format::receipt::Outcome;
 use pgstow_core::restore::{self, Prepared, Protection, RestoreOptions, RestorePlan, RestoreReport};
 use pgstow_core::{Error, ErrorKind, Result};
 
-use super::guard::{self, Decision, Request};
+use super::ask::ask;
+use super::guard::Request;
 use super::{present, safety, summary};
 use crate::app::{App, Database};
 use crate::exit::{Exit, Failure};
-use crate::ui::{progress, prompt};
+use crate::ui::progress;
+
+/// What can be done instead of answering.
+pub(super) const PLAN_WITHOUT_ASKING: &str = "--dry-run shows the plan without asking";
 
 /// A restore as a command asks for it.
 pub(in crate::commands) struct Order<'a> {
@@ -153,24 +157,11 @@ pub(super) fn confirm(app: &App<'_>, question: &Question<'_>, plan: &RestorePlan
         yes: question.yes,
         interactive: app.output.terminal().interactive,
     };
-    let decision = guard::decide(&request);
     let effect = match (question.undoes, question.only_rows) {
         (true, _) => "puts back all of",
         (false, true) if plan.appends => "adds rows to tables of",
         (false, true) => "replaces the rows of",
         (false, false) => "replaces what is in",
     };
-    let question = match &decision {
-        Decision::Go => return Ok(()),
-        Decision::Refuse(message, hint) => return Err(guard::refusal(message.clone(), hint.clone())),
-        Decision::Confirm => format!("This {effect} {}. Go on? [y/N] ", plan.target),
-        Decision::TypeName(name) => {
-            format!("{name} is protected. This {effect} {}. Type {name} to go on: ", plan.target)
-        }
-    };
-    let answer = prompt::ask(&question, &app.interrupt)?;
-    if guard::agrees(&decision, &answer) {
-        return Ok(());
-    }
-    Err(guard::refusal("not confirmed".to_owned(), "--dry-run shows the plan without asking".to_owned()))
+    ask(app, &request, &format!("This {effect} {}.", plan.target), PLAN_WITHOUT_ASKING)
 }
