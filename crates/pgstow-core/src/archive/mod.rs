@@ -63,11 +63,19 @@ pub enum Section {
 /// # Errors
 /// When it is no such archive or is damaged.
 pub fn read(archive: &[u8]) -> Result<Vec<Entry>> {
+    read_with_version(archive).map(|(entries, _)| entries)
+}
+
+/// As [`read`], with the version of the pg_dump that wrote the archive.
+///
+/// # Errors
+/// As there.
+pub fn read_with_version(archive: &[u8]) -> Result<(Vec<Entry>, String)> {
     let in_backup = |error: Error| error.context("the schema archive of the backup");
     let toc = Toc::read(&mut &*archive).map_err(in_backup)?;
     let mut other = |encoding: &str, _: &[&[u8]]| Err(damaged(format!("its text is in {encoding}")));
     let entries = toc.entries(&mut other).map_err(in_backup)?;
-    Ok(entries.into_iter().map(|(entry, _)| entry).collect())
+    Ok((entries.into_iter().map(|(entry, _)| entry).collect(), toc.dump_version))
 }
 
 fn damaged(reason: impl Into<String>) -> Error {

@@ -22,13 +22,10 @@ use crate::postgres::connection::Connection;
 use crate::postgres::identifier::quote_literal;
 use crate::postgres::session::{self, Purpose};
 use crate::postgres::{ConnectionSettings, QueryError};
-use crate::repository::format::layout;
+use crate::repository::format::layout::{self, SCHEMA_ARCHIVE};
 use crate::repository::format::manifest::{Sections, Snapshot, Source};
 use crate::repository::format::proof::DefinitionsProof;
 use crate::repository::{BackupDraft, Repository, StoredFile};
-
-/// The schema archive, in a backup's folder.
-const ARCHIVE_FILE: &str = "schema.dump";
 
 /// How to come by the definitions, beside the rows.
 pub(super) struct DefinitionsOptions<'a> {
@@ -110,7 +107,7 @@ impl Definitions {
             draft.write_file(sidecar.name, sidecar.content.as_bytes())?;
         }
         if let Some(archive) = archive {
-            draft.write_file(ARCHIVE_FILE, archive)?;
+            draft.write_file(SCHEMA_ARCHIVE, archive)?;
         }
         draft.write_catalog(catalog)
     }
@@ -180,7 +177,7 @@ impl DefinitionsOptions<'_> {
         let mut names = vec![layout::CATALOG_FILE];
         names.extend(sidecars::OF_CATALOG);
         if self.pg_dump.is_some() {
-            names.push(ARCHIVE_FILE);
+            names.push(SCHEMA_ARCHIVE);
             names.extend(sidecars::OF_ARCHIVE);
         }
         names

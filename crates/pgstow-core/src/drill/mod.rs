@@ -27,12 +27,11 @@ use crate::postgres::{Connection, ConnectionSettings};
 use crate::repository::Repository;
 use crate::repository::format::FORMAT_VERSION;
 use crate::repository::format::header::Header;
+use crate::repository::format::layout::SCHEMA_ARCHIVE;
 use crate::repository::format::manifest::{Manifest, Sections};
 use crate::repository::format::receipt::{Drill, Exception, Outcome, Receipt};
 use crate::restore::{self, DanglingKeys, Ended, Finished, Reduction, RestoreOptions};
 
-/// File of a backup's folder that holds the schema archive.
-const ARCHIVE: &str = "schema.dump";
 /// What a receipt calls a server of the drill's own.
 const OWN_TARGET: &str = "a disposable server";
 
@@ -88,7 +87,7 @@ impl Backup {
                 .hint("drill a backup that holds definitions too"));
         }
         let catalog = repository.catalog(&manifest)?;
-        let entries = archive::read(&repository.file(&manifest, ARCHIVE)?)?;
+        let entries = archive::read(&repository.file(&manifest, SCHEMA_ARCHIVE)?)?;
         Ok(Self { manifest, catalog, entries })
     }
 

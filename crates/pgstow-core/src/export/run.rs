@@ -16,7 +16,7 @@ use super::{Destination, ExportOptions, ExportReport, Format};
 use crate::archive::write::custom::CustomWriter;
 use crate::archive::write::directory::DirectoryWriter;
 use crate::archive::write::tar::TarWriter;
-use crate::archive::write::{self, ArchiveWriter, Counting, Data, Item};
+use crate::archive::write::{ArchiveWriter, Counting, Data, Item};
 use crate::archive::{self, Entry};
 use crate::error::{Error, ErrorKind, Result};
 use crate::interrupt::Interrupt;
@@ -24,12 +24,11 @@ use crate::monitor::{Event, Monitor};
 use crate::postgres::identifier::display_name;
 use crate::repository::Repository;
 use crate::repository::format::header::Header;
+use crate::repository::format::layout::SCHEMA_ARCHIVE;
 use crate::repository::format::manifest::{Manifest, Sections};
 use crate::restore::part::carried_by;
 use crate::restore::selection::Graph;
 
-/// File of a backup's folder that holds the schema archive.
-const ARCHIVE: &str = "schema.dump";
 const BUFFER_BYTES: usize = 256 * 1024;
 
 /// # Errors
@@ -116,8 +115,8 @@ fn definitions_of(repository: &Repository, manifest: &Manifest) -> Result<(Vec<E
     if manifest.selection.sections == Sections::DataOnly {
         return Ok((Vec::new(), manifest.source.server_version.clone()));
     }
-    let file = repository.file(manifest, ARCHIVE)?;
-    let read = archive::read(&file).and_then(|entries| Ok((entries, write::dump_version(&file)?)));
+    let file = repository.file(manifest, SCHEMA_ARCHIVE)?;
+    let read = archive::read_with_version(&file);
     read.map_err(|error| error.context(&manifest.backup))
 }
 

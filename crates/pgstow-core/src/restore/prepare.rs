@@ -26,10 +26,9 @@ use crate::postgres::Connection;
 use crate::postgres::identifier::display_name;
 use crate::repository::Repository;
 use crate::repository::format::header::Header;
+use crate::repository::format::layout::SCHEMA_ARCHIVE;
 use crate::repository::format::manifest::{Manifest, Sections, TableData};
 
-/// File of a backup's folder that holds the schema archive.
-const ARCHIVE: &str = "schema.dump";
 /// Tables asked about in one statement.
 const BATCH: usize = 200;
 
@@ -46,7 +45,7 @@ pub(super) fn prepare<'r>(
     let mut catalog = repository.catalog(&manifest)?;
     let parts = guards::parts(manifest.selection.sections, options.sections)?;
     let mut entries = if parts.definitions {
-        archive::read(&repository.file(&manifest, ARCHIVE)?)
+        archive::read(&repository.file(&manifest, SCHEMA_ARCHIVE)?)
             .map_err(|error| error.context(&manifest.backup))?
     } else {
         Vec::new()

@@ -7,10 +7,10 @@ use crate::interrupt::Interrupt;
 use crate::parallel;
 use crate::repository::Repository;
 use crate::repository::format::header::Header;
-use crate::repository::format::layout::{CATALOG_FILE, OBJECTS_LIST, objects_list, stored_name};
+use crate::repository::format::layout::{
+    CATALOG_FILE, OBJECTS_LIST, SCHEMA_ARCHIVE, objects_list, stored_name,
+};
 use crate::repository::format::manifest::{File, Manifest, Object, Sections};
-
-const SCHEMA_ARCHIVE: &str = "schema.dump";
 
 /// Files up to this size are read side by side, so that memory stays bounded.
 const SMALL_BYTES: u64 = 8 << 20;

@@ -13,7 +13,6 @@ mod toc;
 use std::io::{self, Write};
 
 use super::Entry;
-use crate::error::Result;
 
 /// What ends the rows of a table, as pg_dump writes it.
 pub const END_OF_ROWS: &[u8] = b"\\.\n\n\n";
@@ -86,16 +85,6 @@ const LARGE_OBJECT_LIST: &str = "blobs.toc";
 
 fn large_object_file(oid: u32) -> String {
     format!("blob_{oid}.dat")
-}
-
-/// Version of the pg_dump that wrote an archive.
-///
-/// # Errors
-/// When it is no archive or is damaged.
-pub fn dump_version(archive: &[u8]) -> Result<String> {
-    let toc = super::toc::Toc::read(&mut &*archive)
-        .map_err(|error| error.context("the schema archive of the backup"))?;
-    Ok(toc.dump_version)
 }
 
 /// Takes the items of an archive one after the other, in the order of its table of contents. The data

@@ -166,7 +166,7 @@ mod tests {
         let encode = |offsets| encode(CUSTOM, Compression::Gzip, &head, &items, &Places::Offsets(&offsets));
         let archive = encode(HashMap::new());
         assert_eq!(read(&archive).unwrap(), [entry(7), rows]);
-        assert_eq!(super::super::dump_version(&archive).unwrap(), "18.1");
+        assert_eq!(crate::archive::read_with_version(&archive).unwrap().1, "18.1");
         assert_eq!(archive.len(), encode(HashMap::from([(8, u64::MAX)])).len());
         let read = libpgdump::CustomReader::open(std::io::Cursor::new(&archive)).unwrap();
         let time = read.timestamp();

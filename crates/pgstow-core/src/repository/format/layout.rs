@@ -26,6 +26,8 @@ pub(crate) const ENCRYPTED_MANIFEST_FILE: &str = "manifest.json.zst.age";
 pub(crate) const PROOFS: [&str; 3] = [HEADER_FILE, MANIFEST_FILE, ENCRYPTED_MANIFEST_FILE];
 /// The catalog, in a backup's folder.
 pub(crate) const CATALOG_FILE: &str = "catalog.json.zst";
+/// The schema archive, in a backup's folder.
+pub(crate) const SCHEMA_ARCHIVE: &str = "schema.dump";
 /// Names of all objects of a backup, in its folder.
 pub(crate) const OBJECTS_LIST: &str = "objects.list";
 /// Says that no run works in the folder any more. It has no header then.
