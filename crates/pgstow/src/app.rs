@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use pgstow_core::backup;
 use pgstow_core::interrupt::Interrupt;
 use pgstow_core::postgres::conninfo::{self, Surroundings};
 use pgstow_core::postgres::settings::{ConnectionSettings, Host};
@@ -321,6 +322,11 @@ impl Database<'_> {
     /// How long the environment waits for locks, if it says so.
     pub(crate) fn lock_timeout(&self) -> Option<Duration> {
         self.environment.and_then(|environment| environment.lock_timeout)
+    }
+
+    /// For how long what a backup of it read is trusted when it is proven unchanged.
+    pub(crate) fn full_every(&self) -> Duration {
+        self.environment.and_then(|environment| environment.full_every).unwrap_or(backup::FULL_EVERY)
     }
 
     /// `host:port/database` of every host that it may be reached at.

@@ -19,6 +19,7 @@ mod scope;
 mod sequences;
 mod sidecars;
 mod snapshot;
+pub(crate) mod unchanged;
 mod unfinished;
 mod watch;
 
@@ -36,6 +37,9 @@ use crate::repository::format::id::{EnvironmentName, Label};
 use crate::repository::format::manifest::{NotCarried, Selection};
 
 pub use reuse::{ReadReason, ReuseReport};
+
+/// For how long what was read is trusted, when nobody says otherwise.
+pub const FULL_EVERY: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// What to back up and how.
 #[derive(Debug, Clone)]
@@ -88,7 +92,7 @@ impl BackupOptions {
             search_path: None,
             lock_timeout: Duration::from_secs(30),
             full: false,
-            full_every: Duration::from_secs(7 * 24 * 60 * 60),
+            full_every: FULL_EVERY,
             keep_every: Duration::from_secs(10),
             auth_users: None,
         }

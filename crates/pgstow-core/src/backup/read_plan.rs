@@ -87,7 +87,7 @@ pub(super) fn read_plan(
         Locks::Readers => Some(rendering::column_versions(&mut leader.connection, &provable)?),
     };
     for table in &mut tables {
-        table.proof = table.provability(&renderings);
+        table.note(&renderings);
     }
     let sequences = sequences::read(&mut leader.connection, scope)?;
     let large_objects =
@@ -104,16 +104,8 @@ pub(super) fn read_plan(
             TableData::Configuration { condition, .. } => condition.clone(),
             TableData::Excluded | TableData::Unreadable | TableData::None => continue,
         };
-        let shown = display_name(&table.relation.schema, &table.relation.name);
         let columns = table.listed_columns();
-        let (earlier, doubt) = judged.of(&Now {
-            shown: &shown,
-            oid: table.relation.oid,
-            filenode: table.relation.filenode,
-            columns: &columns,
-            data: &table.data,
-            rendering: table.proof.as_ref().map(|proof| proof.rendering.as_slice()).map_err(String::as_str),
-        });
+        let (earlier, doubt) = table.judge(judged, &columns);
         let heap = table.relation.access_method.as_deref() == Some("heap");
         let divisible = divisible && heap && condition.is_empty();
         managed.add(scope, &table.relation, &table.columns);
@@ -189,7 +181,7 @@ fn provable_oids(tables: &[PlannedTable]) -> Vec<u32> {
 }
 
 impl PlannedTable {
-    fn new(relation: &Relation, columns: Vec<relations::Column>, scope: &Scope) -> Self {
+    pub(super) fn new(relation: &Relation, columns: Vec<relations::Column>, scope: &Scope) -> Self {
         let all = columns.len();
         let (carried, columns): (Vec<usize>, Vec<relations::Column>) = columns
             .into_iter()
@@ -206,7 +198,7 @@ impl PlannedTable {
     }
 
     /// As the manifest lists them.
-    fn listed_columns(&self) -> Vec<Column> {
+    pub(super) fn listed_columns(&self) -> Vec<Column> {
         let column = |column: &relations::Column| Column {
             name: column.name.clone(),
             type_name: column.type_name.clone(),
@@ -222,6 +214,18 @@ impl PlannedTable {
         }
     }
 
+    /// The chunks that earlier backups have of it, and why the rest is read.
+    pub(super) fn judge(&self, judged: &Judged, columns: &[Column]) -> (Vec<Earlier>, Doubt) {
+        judged.of(&Now {
+            shown: &display_name(&self.relation.schema, &self.relation.name),
+            oid: self.relation.oid,
+            filenode: self.relation.filenode,
+            columns,
+            data: &self.data,
+            rendering: self.proof.as_ref().map(|proof| proof.rendering.as_slice()).map_err(String::as_str),
+        })
+    }
+
     fn is_permanent_heap(&self) -> bool {
         let relation = &self.relation;
         relation.kind == 'r'
@@ -230,7 +234,12 @@ impl PlannedTable {
             && self.data == TableData::Carried
     }
 
-    /// What lets a later backup prove that the rows have not changed, or why there is nothing.
+    /// Notes how its rows are written: what lets a backup prove that they have not changed, or why
+    /// there is nothing.
+    pub(super) fn note(&mut self, renderings: &Renderings) {
+        self.proof = self.provability(renderings);
+    }
+
     fn provability(&self, renderings: &Renderings) -> Result<TableProof, String> {
         if !self.is_permanent_heap() {
             let method = self.relation.access_method.as_deref().unwrap_or("no");

@@ -385,7 +385,7 @@ fn may_be_too_long(error: &QueryError) -> bool {
 /// Whether the statement could not even be planned. A range of pages takes a query, and planning
 /// one looks into the table's index expressions; a function in them may need a `search_path` that
 /// is not ours. `COPY` of the table itself plans nothing.
-fn is_planning_error(error: &QueryError) -> bool {
+pub(super) fn is_planning_error(error: &QueryError) -> bool {
     error.code().is_some_and(|code| code.starts_with("42"))
 }
 

@@ -1,6 +1,7 @@
 //! What is compared of one state, wherever it was read from.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::TableName;
 use crate::error::Result;
@@ -24,7 +25,7 @@ pub(crate) struct Facts {
     /// `last_value` and `is_called`.
     pub(super) sequences: BTreeMap<TableName, (i64, bool)>,
     /// Of a backup: where its rows are.
-    pub(crate) manifest: Option<Manifest>,
+    pub(crate) manifest: Option<Arc<Manifest>>,
 }
 
 /// One table.
@@ -81,7 +82,7 @@ impl Facts {
             tables: tables.collect(),
             sequences: sequences.collect(),
             catalog,
-            manifest: Some(manifest),
+            manifest: Some(Arc::new(manifest)),
         })
     }
 

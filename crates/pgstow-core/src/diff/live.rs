@@ -95,6 +95,11 @@ fn facts(connection: &mut Connection, monitor: &dyn Monitor) -> Result<Facts, Qu
 }
 
 impl Live {
+    /// The table, as the snapshot shows it.
+    pub(super) fn relation(&self, name: &TableName) -> Option<&Relation> {
+        self.relations.get(name)
+    }
+
     /// Counts the rows of the tables that the other state has rows of.
     ///
     /// # Errors

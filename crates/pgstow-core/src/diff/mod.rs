@@ -15,6 +15,7 @@ mod report;
 pub(crate) mod rows;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::error::Result;
 use crate::interrupt::Interrupt;
@@ -65,6 +66,9 @@ pub struct RowOptions {
     pub key: Vec<String>,
     /// Rows shown of each kind of difference; counts are always complete.
     pub limit: usize,
+    /// For how long what a backup read is trusted when a live database shows that it has not changed since;
+    /// `None`: every row is read.
+    pub trusted_for: Option<Duration>,
     /// Folder for temporary files. They hold keyed hashes alone, have no name, and are gone with
     /// the process.
     pub spool: PathBuf,

@@ -216,8 +216,11 @@ pub struct RowReport {
     pub rows_before: u64,
     /// Rows after.
     pub rows_after: u64,
-    /// Rows before and after that lie in chunks which both backups have: not read, since equal.
+    /// Rows before and after that were not read, since they are certainly equal: they lie in chunks which
+    /// both backups have, or which a live database is shown to have still.
     pub rows_not_read: u64,
+    /// Why a live database could not show that of any chunk, where it was not even asked.
+    pub read_in_full: Option<String>,
     /// Rows that only the state before has.
     pub removed: u64,
     /// Rows that only the state after has.

@@ -20,6 +20,7 @@ fn options(ground: &Ground, tables: &[&str]) -> MissingOptions {
         key: Vec::new(),
         fire_triggers: false,
         lock_timeout: Duration::from_secs(5),
+        trusted_for: Duration::ZERO,
         spool: std::env::temp_dir(),
     }
 }

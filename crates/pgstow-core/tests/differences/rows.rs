@@ -86,7 +86,7 @@ pub(crate) fn compare(
 
 fn options(key: &[&str], limit: usize) -> RowOptions {
     let key = key.iter().map(|&column| column.to_owned()).collect();
-    RowOptions { key, limit, spool: std::env::temp_dir() }
+    RowOptions { key, limit, trusted_for: None, spool: std::env::temp_dir() }
 }
 
 fn rows_of(ground: &Ground, before: &Header, after: State, table: &str) -> RowReport {

@@ -5,6 +5,7 @@
 
 mod archive;
 mod change;
+mod comparison;
 mod contents;
 mod counterexamples;
 mod crash;

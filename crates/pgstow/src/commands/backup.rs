@@ -187,14 +187,13 @@ pub(super) fn options(
 ) -> Result<BackupOptions> {
     let configured =
         database.environment.map(|environment| environment.pg_dump(&app.config.variables)).transpose()?;
-    let full_every = database.environment.and_then(|environment| environment.full_every);
     let defaults = BackupOptions::new(database.name()?, database.connection.clone());
     Ok(BackupOptions {
         jobs: app.jobs(reading.jobs, database.environment, READERS_PER_PROCESSOR),
         pg_dump: reading.pg_dump.clone().or(configured.flatten()),
         search_path: app.process.search_path(),
         lock_timeout: reading.lock_timeout.or(database.lock_timeout()).unwrap_or(defaults.lock_timeout),
-        full_every: full_every.unwrap_or(defaults.full_every),
+        full_every: database.full_every(),
         auth_users: database.environment.and_then(|environment| environment.auth_users),
         ..defaults
     })

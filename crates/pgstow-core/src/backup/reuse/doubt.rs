@@ -61,7 +61,7 @@ impl Doubt {
 
     /// Whether its text is a whole sentence (`12 chunks were read because …`) rather than the end of one
     /// (`12 chunks changed`).
-    pub(super) fn is_sentence(&self) -> bool {
+    pub(in crate::backup) fn is_sentence(&self) -> bool {
         self.is_general()
             || matches!(self, Self::Unprovable { .. } | Self::Rendering { .. } | Self::LargeObjects)
     }

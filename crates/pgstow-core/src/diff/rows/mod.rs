@@ -10,3 +10,4 @@ pub(super) mod run;
 pub(crate) mod settle;
 pub(crate) mod spool;
 pub(crate) mod streams;
+mod unread;

@@ -2,14 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
+use std::sync::Arc;
 
 use super::fields::{Layout, Row, RowReader, Secret, shown};
 use super::settle::{Difference, Identity, Left, settle};
 use super::spool::{Of, Record, Spool};
 use super::streams::{Origin, Stream};
-use crate::diff::contents::{Shared, shared};
+use super::unread::Unread;
+use crate::backup::unchanged;
+use crate::diff::contents::shared;
 use crate::diff::facts::Facts;
 use crate::diff::inventory::keys;
+use crate::diff::live::Live;
 use crate::diff::narrow::Narrowing;
 use crate::diff::report::{Cell, ChangedRow, KeyKind, RowReport, ShownRow};
 use crate::diff::{RowOptions, Side, TableName};
@@ -45,14 +49,18 @@ pub(in crate::diff) fn compare(
         names.insert(narrowing.root(name));
     }
     monitor.event(Event::Planned { tables: names.len(), bytes: 0 });
+    let proof = proof([before, after], asked)?;
     let mut reports = Vec::new();
     for name in names {
         let table = display_name(&name.0, &name.1);
         monitor.event(Event::TableStarted { table: &table, bytes: 0 });
         let shape = Shape::new(name, narrowing, [before, after], asked)?;
-        let report = Comparison { repository, shape: &shape, asked, monitor, interrupt }
-            .run([before, after])
-            .map_err(|error| if error.kind() == ErrorKind::Failed { error.context(&table) } else { error })?;
+        let report =
+            Comparison { repository, shape: &shape, asked, proof: proof.as_ref(), monitor, interrupt }
+                .run([before, after])
+                .map_err(
+                    |error| if error.kind() == ErrorKind::Failed { error.context(&table) } else { error },
+                )?;
         monitor.event(Event::TableFinished {
             table: &table,
             rows: report.rows_before.max(report.rows_after),
@@ -61,6 +69,19 @@ pub(in crate::diff) fn compare(
         reports.push(report);
     }
     Ok(reports)
+}
+
+/// What shows that a live database still has what the backup has; `None` where two backups or two
+/// databases are compared, or where all is to be read.
+fn proof(sides: [&mut Side; 2], asked: &RowOptions) -> Result<Option<unchanged::Comparison>> {
+    let [before, after] = sides;
+    let (live, manifest) = match (&before.facts.manifest, &after.facts.manifest) {
+        (Some(manifest), None) => (after.live.as_mut(), manifest),
+        (None, Some(manifest)) => (before.live.as_mut(), manifest),
+        _ => return Ok(None),
+    };
+    let (Some(live), Some(trusted)) = (live, asked.trusted_for) else { return Ok(None) };
+    unchanged::Comparison::new(&mut live.connection, Arc::clone(manifest), trusted).map(Some)
 }
 
 /// What of a table is compared, and by what.
@@ -213,6 +234,7 @@ struct Comparison<'c> {
     repository: &'c Repository,
     shape: &'c Shape,
     asked: &'c RowOptions,
+    proof: Option<&'c unchanged::Comparison>,
     monitor: &'c dyn Monitor,
     interrupt: &'c Interrupt,
 }
@@ -236,8 +258,11 @@ impl Comparison<'_> {
         let [before, after] = sides;
         let (mut live_before, mut live_after) = (before.live.as_mut(), after.live.as_mut());
         let (old, new) = (&before.facts, &after.facts);
-        let skipped = self.skipped(old, new);
-        let streams = [self.streams(old, &skipped)?, self.streams(new, &skipped)?];
+        let unread = match live_before.as_deref_mut().or(live_after.as_deref_mut()) {
+            Some(live) => self.proven(live)?,
+            None => self.shared(old, new),
+        };
+        let streams = [self.streams(old, &unread)?, self.streams(new, &unread)?];
         let [old_streams, new_streams] = &streams;
         let expected: u64 = streams.iter().flatten().map(Stream::rows).sum();
         // How many rows a live table has is not known before it is read.
@@ -248,7 +273,7 @@ impl Comparison<'_> {
         let read_before = self.spool(old_streams, connection, Of::Before, &mut spool)?;
         let connection = live_after.as_mut().map(|live| &mut live.connection);
         let read_after = self.spool(new_streams, connection, Of::After, &mut spool)?;
-        let not_read: u64 = skipped.values().map(|shared| shared.rows).sum();
+        let not_read: u64 = unread.values().map(Unread::rows).sum();
         let mut report = RowReport {
             table: display_name(&self.shape.name.0, &self.shape.name.1),
             key_kind: self.shape.key_kind,
@@ -256,6 +281,9 @@ impl Comparison<'_> {
             rows_before: read_before + not_read,
             rows_after: read_after + not_read,
             rows_not_read: not_read,
+            read_in_full: (not_read == 0)
+                .then(|| unread.values().find_map(Unread::doubt).map(str::to_owned))
+                .flatten(),
             removed: 0,
             added: 0,
             changed: 0,
@@ -287,7 +315,7 @@ impl Comparison<'_> {
     }
 
     /// Chunks that both backups have, with the same columns: their rows are equal.
-    fn skipped(&self, before: &Facts, after: &Facts) -> BTreeMap<TableName, Shared> {
+    fn shared(&self, before: &Facts, after: &Facts) -> BTreeMap<TableName, Unread> {
         let (Some(old), Some(new)) = (&before.manifest, &after.manifest) else { return BTreeMap::new() };
         let of = |tables: &[Table], name: &TableName| {
             tables.iter().find(|table| table.schema == name.0 && table.name == name.1).cloned()
@@ -295,15 +323,29 @@ impl Comparison<'_> {
         let pairs = self.shape.parts.iter().filter_map(|name| {
             let (table, other) = (of(&old.tables, name)?, of(&new.tables, name)?);
             (table.columns == other.columns)
-                .then(|| (name.clone(), shared((old, &table.chunks), (new, &other.chunks))))
+                .then(|| (name.clone(), Unread::Shared(shared((old, &table.chunks), (new, &other.chunks)))))
         });
         pairs.collect()
+    }
+
+    /// Chunks of the backup that the live database still has.
+    fn proven(&self, live: &mut Live) -> Result<BTreeMap<TableName, Unread>> {
+        let mut proven = BTreeMap::new();
+        let Some(proof) = self.proof else { return Ok(proven) };
+        for name in &self.shape.parts {
+            let Some(relation) = live.relation(name).filter(|relation| relation.kind == 'r').cloned() else {
+                continue;
+            };
+            let unchanged = proof.look(&mut live.connection, &relation, self.interrupt)?;
+            proven.insert(name.clone(), Unread::Proven(unchanged));
+        }
+        Ok(proven)
     }
 
     fn streams<'f>(
         &'f self,
         facts: &'f Facts,
-        skipped: &BTreeMap<TableName, Shared>,
+        unread: &BTreeMap<TableName, Unread>,
     ) -> Result<Vec<Stream<'f>>> {
         let mut streams = Vec::new();
         for name in &self.shape.parts {
@@ -312,17 +354,9 @@ impl Comparison<'_> {
                 if table.rows == crate::diff::facts::Rows::None {
                     continue;
                 }
-                let columns: Vec<String> =
-                    self.shape.columns.iter().map(|column| quote_identifier(column)).collect();
-                streams.push(Stream {
-                    columns: self.shape.columns.clone(),
-                    origin: Origin::Query(format!(
-                        "COPY (SELECT {} FROM ONLY {} {}) TO STDOUT",
-                        columns.join(", "),
-                        quote_qualified(&name.0, &name.1),
-                        table.condition
-                    )),
-                });
+                let own = [table.condition.clone()];
+                let conditions = unread.get(name).and_then(Unread::conditions).unwrap_or(&own);
+                streams.extend(conditions.iter().map(|condition| self.live_stream(name, condition)));
                 continue;
             };
             let stored = manifest.tables.iter().find(|table| table.schema == name.0 && table.name == name.1);
@@ -338,13 +372,23 @@ impl Comparison<'_> {
                     .hint("choose a backup that holds them: pgstow show BACKUP lists the tables"));
                 }
             }
-            let chunks = match skipped.get(name) {
-                Some(shared) => shared.others(manifest, &stored.chunks),
+            let chunks = match unread.get(name) {
+                Some(unread) => unread.others(manifest, &stored.chunks),
                 None => stored.chunks.iter().collect(),
             };
             streams.push(Stream::of_table(self.repository, manifest, stored, chunks)?);
         }
         Ok(streams)
+    }
+
+    /// The rows of a live table that fulfil a condition.
+    fn live_stream(&self, name: &TableName, condition: &str) -> Stream<'_> {
+        let columns: Vec<String> = self.shape.columns.iter().map(|column| quote_identifier(column)).collect();
+        let (columns, table) = (columns.join(", "), quote_qualified(&name.0, &name.1));
+        Stream {
+            columns: self.shape.columns.clone(),
+            origin: Origin::Query(format!("COPY (SELECT {columns} FROM ONLY {table} {condition}) TO STDOUT")),
+        }
     }
 
     /// Reads one side into the spool; the number of its rows.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
-use std::path::Path;
+use std::sync::Arc;
 
 use memchr::memchr;
 
@@ -12,6 +12,7 @@ use super::super::{guards, target};
 use super::destination::{self, Destination, Key, Work};
 use super::plan::{MissingPlan, MissingTable};
 use super::{MissingOptions, PreparedMissing, foresee};
+use crate::backup::unchanged::{self, Unchanged};
 use crate::diff::rows::fields::{Layout, Row, RowReader};
 use crate::diff::rows::settle::{Difference, settle};
 use crate::diff::rows::spool::{Of, Record, Spool};
@@ -22,11 +23,12 @@ use crate::inventory::{parents, tops};
 use crate::monitor::{Event, Monitor};
 use crate::pattern::{Candidate, Choice};
 use crate::platform::Keeper;
-use crate::postgres::QueryError;
-use crate::postgres::identifier::{display_name, quote_identifier};
+use crate::postgres::catalog::relations::{self, Relation, Sizes};
+use crate::postgres::identifier::{display_name, quote_identifier, quote_qualified};
+use crate::postgres::{Connection, QueryError};
 use crate::repository::Repository;
 use crate::repository::format::header::Header;
-use crate::repository::format::manifest::{Manifest, Table, TableData};
+use crate::repository::format::manifest::{Chunk, Manifest, Table, TableData};
 
 /// Rows that a live table is prepared for at least.
 const UNKNOWN_ROWS: u64 = 64_000_000;
@@ -41,7 +43,7 @@ pub(super) fn prepare<'r>(
     interrupt: &Interrupt,
 ) -> Result<PreparedMissing<'r>> {
     interrupt.check()?;
-    let manifest = repository.manifest(header)?;
+    let manifest = Arc::new(repository.manifest(header)?);
     let catalog = repository.catalog(&manifest)?;
     let roots = tops(&parents(&catalog.inventory));
     let chosen = choose(&manifest, &roots, options)?;
@@ -146,7 +148,7 @@ fn choose<'m>(
 /// The search for one table's rows.
 struct Finding<'f> {
     repository: &'f Repository,
-    manifest: &'f Manifest,
+    manifest: &'f Arc<Manifest>,
     /// The tables of the backup whose rows they are.
     parts: &'f [&'f Table],
     options: &'f MissingOptions,
@@ -173,11 +175,11 @@ impl Finding<'_> {
         let staged = self.columns(&destination, &key)?;
         let bytes = self.parts.iter().map(|table| table.bytes).sum();
         self.monitor.event(Event::TableStarted { table: &shown, bytes });
-        let (missing, live_rows) = self.missing(session, &destination, &key)?;
+        let gone = self.gone(session, &destination, &key)?;
         let backup_rows = self.parts.iter().map(|table| table.rows).sum();
         let stage = format!("pg_temp.pgstow_missing_{number}");
         let mut work = Work { destination, key, stage, staged, backup_rows, missing: 0 };
-        work.missing = self.stage(session, &work, &missing)?;
+        work.missing = self.stage(session, &work, &gone)?;
         self.monitor.event(Event::TableFinished { table: &shown, rows: work.missing, bytes: 0 });
         let has = |column: &String| work.staged.contains(column);
         let own = &work.destination.columns;
@@ -185,7 +187,8 @@ impl Finding<'_> {
             table: shown,
             key: work.key.names(),
             backup_rows,
-            live_rows,
+            live_rows: gone.live_rows,
+            rows_not_read: gone.unread.rows(),
             missing: work.missing,
             columns_by_default: own
                 .iter()
@@ -238,43 +241,26 @@ impl Finding<'_> {
             )))
     }
 
-    /// Which rows of the backup have a key that the live table has not, as text; and its rows.
-    fn missing(&self, session: &mut Session, destination: &Destination, key: &Key) -> Result<(Marks, u64)> {
-        let names = key.names();
-        let places: Vec<usize> = (0..names.len()).collect();
-        let streams = self.streams()?;
+    /// Which rows of the backup have a key that the live table has not, as text. Looked for in one
+    /// snapshot.
+    fn gone(&self, session: &mut Session, destination: &Destination, key: &Key) -> Result<Gone> {
+        session.connection.execute("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")?;
+        let gone = self.compare(&mut session.connection, destination, key);
+        // A session that is lost has ended its transaction by itself, and the first error says so.
+        let ended = session.connection.execute("ROLLBACK");
+        let gone = gone?;
+        ended?;
+        Ok(gone)
+    }
+
+    fn compare(&self, connection: &mut Connection, destination: &Destination, key: &Key) -> Result<Gone> {
+        let (names, shown) = (key.names(), destination.shown());
+        let (live, unread) = self.live(connection, destination, &names)?;
+        let streams = self.streams(&unread)?;
         let rows: u64 = streams.iter().map(Stream::rows).sum();
-        let folder: &Path = &self.options.spool;
-        let mut spool = Spool::new(folder, rows.saturating_mul(2).max(UNKNOWN_ROWS))?;
-        let quoted: Vec<String> = names.iter().map(|column| quote_identifier(column)).collect();
-        let statement = format!("COPY (SELECT {} FROM {}) TO STDOUT", quoted.join(", "), destination.from());
-        let live = Stream { columns: names.clone(), origin: Origin::Query(statement) };
-        let shown = destination.shown();
-        let mut counts = [0_u64, 0];
-        for (of, streams) in [(Of::Before, streams.as_slice()), (Of::After, std::slice::from_ref(&live))] {
-            let secret = spool.secret();
-            let [before, after] = &mut counts;
-            let ordinal = if of == Of::Before { before } else { after };
-            for stream in streams {
-                let layout = Layout::new(&stream.columns, &names, &places);
-                let mut reader = RowReader::new(&secret, layout, false);
-                let mut take = |row: &Row<'_>| {
-                    let record = Record { key: row.key, values: row.key, ordinal: *ordinal, of };
-                    *ordinal += 1;
-                    spool.push(&record)
-                };
-                let connection = (of == Of::After).then_some(&mut session.connection);
-                stream.read(connection, self.interrupt, &mut |piece| {
-                    if of == Of::Before {
-                        let bytes = piece.len() as u64;
-                        self.monitor.event(Event::TableProgress { table: &shown, bytes });
-                    }
-                    reader.push(piece, &mut take)
-                })?;
-                reader.finish().map_err(unreadable)?;
-            }
-        }
-        let [backup_rows, live_rows] = counts;
+        let mut spool = Spool::new(&self.options.spool, rows.saturating_mul(2).max(UNKNOWN_ROWS))?;
+        let backup_rows = self.spool(&mut spool, Of::Before, &streams, None, &names, &shown)?;
+        let live_rows = self.spool(&mut spool, Of::After, &live, Some(connection), &names, &shown)?;
         let mut marks = Marks::new(backup_rows)?;
         let mut repeated = 0_u64;
         settle(&spool, &mut |difference| {
@@ -293,20 +279,87 @@ impl Finding<'_> {
             .why("the table had no such key when the backup was made")
             .hint("--key names another one"));
         }
-        Ok((marks, live_rows))
+        Ok(Gone { marks, live_rows: live_rows.saturating_add(unread.rows()), unread })
     }
 
-    fn streams(&self) -> Result<Vec<Stream<'_>>> {
+    /// The keys of the live table that have to be read, and the chunks of the backup that it is shown to
+    /// have still.
+    fn live(
+        &self,
+        connection: &mut Connection,
+        destination: &Destination,
+        key: &[String],
+    ) -> Result<(Vec<Stream<'static>>, Unread)> {
+        let proof =
+            unchanged::Comparison::new(connection, Arc::clone(self.manifest), self.options.trusted_for)?;
+        let is_part = |relation: &Relation| {
+            let name = (relation.schema.clone(), relation.name.clone());
+            relation.kind != 'p'
+                && (name == destination.name || relation.parent_root.as_ref() == Some(&destination.name))
+        };
+        let mut relations = relations::list(connection, Sizes::Skip)?;
+        relations.retain(is_part);
+        let columns: Vec<String> = key.iter().map(|column| quote_identifier(column)).collect();
+        let columns = columns.join(", ");
+        let (mut streams, mut unread) = (Vec::new(), Unread::default());
+        for relation in &relations {
+            let unchanged = proof.look(connection, relation, self.interrupt)?;
+            let from = quote_qualified(&relation.schema, &relation.name);
+            streams.extend(unchanged.rest.iter().map(|rest| Stream {
+                columns: key.to_vec(),
+                origin: Origin::Query(format!("COPY (SELECT {columns} FROM ONLY {from}{rest}) TO STDOUT")),
+            }));
+            unread.0.insert((relation.schema.clone(), relation.name.clone()), unchanged);
+        }
+        Ok((streams, unread))
+    }
+
+    /// Notes the keys of one side's rows; how many they are.
+    fn spool(
+        &self,
+        spool: &mut Spool,
+        of: Of,
+        streams: &[Stream<'_>],
+        mut connection: Option<&mut Connection>,
+        key: &[String],
+        shown: &str,
+    ) -> Result<u64> {
+        let secret = spool.secret();
+        let places: Vec<usize> = (0..key.len()).collect();
+        let mut ordinal = 0_u64;
+        for stream in streams {
+            let mut reader = RowReader::new(&secret, Layout::new(&stream.columns, key, &places), false);
+            let mut take = |row: &Row<'_>| {
+                let record = Record { key: row.key, values: row.key, ordinal, of };
+                ordinal += 1;
+                spool.push(&record)
+            };
+            stream.read(connection.as_deref_mut(), self.interrupt, &mut |piece| {
+                if of == Of::Before {
+                    self.monitor.event(Event::TableProgress { table: shown, bytes: piece.len() as u64 });
+                }
+                reader.push(piece, &mut take)
+            })?;
+            reader.finish().map_err(unreadable)?;
+        }
+        Ok(ordinal)
+    }
+
+    /// The chunks of the backup that have to be read.
+    fn streams(&self, unread: &Unread) -> Result<Vec<Stream<'_>>> {
         let mut streams = Vec::new();
         for table in self.parts {
-            let chunks = table.chunks.iter().collect();
+            let held = unread.0.get(&(table.schema.clone(), table.name.clone()));
+            let is_held = |chunk: &Chunk| held.is_some_and(|unchanged| unchanged.holds(chunk));
+            let chunks = table.chunks.iter().filter(|chunk| !is_held(chunk)).collect();
             streams.push(Stream::of_table(self.repository, self.manifest, table, chunks)?);
         }
         Ok(streams)
     }
 
     /// Brings the marked rows to the server, and lets it decide which of them it has; how many are gone.
-    fn stage(&self, session: &mut Session, work: &Work, marks: &Marks) -> Result<u64> {
+    fn stage(&self, session: &mut Session, work: &Work, gone: &Gone) -> Result<u64> {
+        let marks = &gone.marks;
         let quoted = |columns: &[String]| {
             columns.iter().map(|column| quote_identifier(column)).collect::<Vec<_>>().join(", ")
         };
@@ -321,7 +374,7 @@ impl Finding<'_> {
             ))
             .map_err(Error::from)?;
         let mut ordinal = 0;
-        for stream in self.streams()? {
+        for stream in self.streams(&gone.unread)? {
             let last = ordinal + stream.rows();
             if !marks.any(ordinal, last) {
                 ordinal = last;
@@ -355,6 +408,25 @@ impl Finding<'_> {
             .query(&format!("SELECT pg_catalog.count(*) FROM {stage}"))
             .map_err(Error::from)?;
         Ok(rows.only()?.get(0)?)
+    }
+}
+
+/// The rows that are gone, as far as text tells.
+struct Gone {
+    /// Those of the backup's rows that were read.
+    marks: Marks,
+    /// Rows of the live table.
+    live_rows: u64,
+    unread: Unread,
+}
+
+/// What the live tables still have of the backup.
+#[derive(Default)]
+struct Unread(BTreeMap<TableName, Unchanged>);
+
+impl Unread {
+    fn rows(&self) -> u64 {
+        self.0.values().map(|unchanged| unchanged.rows).sum()
     }
 }
 

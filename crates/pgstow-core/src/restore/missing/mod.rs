@@ -2,7 +2,7 @@
 //! not have. What is there is not touched, whatever it holds.
 //!
 //! The keys of both sides are compared as hashes (`diff::rows`). Text that is equal is an equal key,
-//! so no row that is gone is overlooked. Rows whose keys differ as text go into a temporary table, and
+//! so no row that is gone is overlooked. Chunks that the live table proves to have still are not read. Rows whose keys differ as text go into a temporary table, and
 //! there the server decides by the key's own operators which of them it has.
 
 mod apply;
@@ -38,6 +38,9 @@ pub struct MissingOptions {
     pub fire_triggers: bool,
     /// How long to wait for a lock.
     pub lock_timeout: Duration,
+    /// For how long what a backup read is trusted when the live table shows that it has not changed since;
+    /// zero: every row is read.
+    pub trusted_for: Duration,
     /// Folder for temporary files, which hold keyed hashes alone.
     pub spool: PathBuf,
 }

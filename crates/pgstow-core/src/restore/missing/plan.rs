@@ -37,6 +37,8 @@ pub struct MissingTable {
     pub backup_rows: u64,
     /// Rows in the table when it was read.
     pub live_rows: u64,
+    /// Rows of both that were not read, since the live table proves to have them still.
+    pub rows_not_read: u64,
     /// Rows that are gone.
     pub missing: u64,
     /// Columns that the backup does not have: they get their defaults.

@@ -2,6 +2,8 @@
 
 mod present;
 
+use std::time::Duration;
+
 use clap::Args;
 use pgstow_core::diff::{self, DiffOptions, RowOptions, State};
 use pgstow_core::repository::Repository;
@@ -48,6 +50,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", requires = "rows", value_parser = clap::value_parser!(u32).range(0..=100_000))]
     limit: Option<u32>,
 
+    /// Read every row, also what the live database proves not to have changed
+    #[arg(long, requires = "rows")]
+    full: bool,
+
     /// Do not count the rows of the live database
     #[arg(long, conflicts_with = "rows")]
     no_counts: bool,
@@ -56,7 +62,8 @@ pub(crate) struct Arguments {
 pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure> {
     let repository = app.repository()?;
     let header = repository.resolve(&arguments.before)?;
-    let after = after(app, arguments, &repository, header.environment.as_str())?;
+    let After { state: after, trusted_for } =
+        after(app, arguments, &repository, header.environment.as_str())?;
     repository.unlock()?;
     let subject = header.id.to_string();
     let limit = arguments.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(LIMIT);
@@ -68,6 +75,7 @@ pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure>
         rows: arguments.rows.then(|| RowOptions {
             key: arguments.key.clone(),
             limit,
+            trusted_for: trusted_for.filter(|_| !arguments.full),
             spool: app.process.temporary_folder(),
         }),
     };
@@ -80,19 +88,28 @@ pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure>
 }
 
 /// The state after.
-fn after(app: &App<'_>, arguments: &Arguments, repository: &Repository, environment: &str) -> Result<State> {
+struct After {
+    state: State,
+    /// Of a live database: for how long what a backup read of it is trusted.
+    trusted_for: Option<Duration>,
+}
+
+fn after(app: &App<'_>, arguments: &Arguments, repository: &Repository, environment: &str) -> Result<After> {
     if arguments.before.starts_with(LIVE) {
         return Err(Error::new(ErrorKind::Usage, "the first state must be a backup")
             .hint("pgstow diff BACKUP live:ENV"));
     }
-    let live = |environment: Option<&str>| -> Result<State> {
+    let live = |environment: Option<&str>| -> Result<After> {
         let database = app.database(environment, arguments.url.as_deref())?;
-        Ok(State::Live(Box::new(database.connection)))
+        let trusted_for = Some(database.full_every());
+        Ok(After { state: State::Live(Box::new(database.connection)), trusted_for })
     };
     match arguments.after.as_deref() {
         Some(other) => match other.strip_prefix(LIVE) {
             Some(environment) => live(Some(environment)),
-            None => Ok(State::Backup(Box::new(repository.resolve(other)?))),
+            None => {
+                Ok(After { state: State::Backup(Box::new(repository.resolve(other)?)), trusted_for: None })
+            }
         },
         None if arguments.url.is_some() => live(None),
         None => live(Some(environment)).map_err(|error| {

@@ -40,7 +40,7 @@ pub(super) fn present(app: &App<'_>, report: &DiffReport) -> Result<()> {
     others(&mut text, report);
     row_counts(&mut text, report, output);
     for rows in &report.rows_compared {
-        self::rows(&mut text, rows);
+        self::rows(&mut text, rows, report.before.live || report.after.live);
     }
     for what in &report.not_compared {
         text.put(Tone::Warn, "not compared").plain("  ").line(what);
@@ -245,7 +245,7 @@ fn row_counts(text: &mut Text, report: &DiffReport, output: &Output) {
     }
 }
 
-fn rows(text: &mut Text, rows: &RowReport) {
+fn rows(text: &mut Text, rows: &RowReport, live: bool) {
     text.put(Tone::Strong, &rows.table);
     let by = match rows.key_kind {
         KeyKind::PrimaryKey => format!("by primary key ({})", rows.key.join(", ")),
@@ -261,10 +261,16 @@ fn rows(text: &mut Text, rows: &RowReport) {
         format::number(rows.rows_after)
     ));
     if rows.rows_not_read > 0 {
-        text.line(&format!(
-            "  {} not read: they lie in chunks that both backups have",
-            format::count(rows.rows_not_read, "row")
-        ));
+        let why = if live {
+            "their pages have not changed since the backup"
+        } else {
+            "both backups have their chunks"
+        };
+        let number = format::count(rows.rows_not_read, "row");
+        text.line(&format!("  {number} not read, since certainly equal: {why}"));
+    }
+    if let Some(why) = &rows.read_in_full {
+        text.line(&format!("  all rows were read: {why}"));
     }
     for remark in &rows.column_remarks {
         text.put(Tone::Warn, "  note").plain("  ").line(remark);

@@ -44,6 +44,7 @@ pub(super) fn run(
         key: arguments.key.clone(),
         fire_triggers: arguments.fire_triggers,
         lock_timeout: target.lock_timeout().unwrap_or(defaults.lock_timeout),
+        trusted_for: target.full_every(),
         spool: app.process.temporary_folder(),
     };
     repository.unlock().map_err(nothing_changed)?;
