@@ -56,6 +56,9 @@ pub struct BackupOptions {
     pub safety: Option<Safety>,
     /// Which part.
     pub selection: Selection,
+    /// Patterns of the tables whose rows are read; empty means all. For a backup that is thrown away once
+    /// these tables are taken out of it.
+    pub rows_of: Vec<String>,
     /// Parallel readers, 1 to 64.
     pub jobs: usize,
     /// Where to look for pg_dump first: a folder or the program.
@@ -87,6 +90,7 @@ impl BackupOptions {
             note: None,
             safety: None,
             selection: Selection::default(),
+            rows_of: Vec::new(),
             jobs: 1,
             pg_dump: None,
             search_path: None,

@@ -58,7 +58,7 @@ pub(super) fn prepare(
     let by_protection = if repository.is_encrypted() { AuthUsers::Full } else { AuthUsers::Metadata };
     let users = options.auth_users.unwrap_or(by_protection);
     let scope = Scope::new(&options.selection, source.in_recovery, hosting, users)?;
-    let scope = scope.into_encrypted(repository.is_encrypted());
+    let scope = scope.with_rows_of(&options.rows_of)?.into_encrypted(repository.is_encrypted());
     let relations = relations::list(&mut connection, Sizes::Skip)?;
     scope.require_matches(&relations)?;
     preflight::require_readable(&relations, &scope, &source.role)?;

@@ -10,6 +10,8 @@ use crate::repository::format::manifest::{Sections, Selection, TableData};
 #[derive(Debug, Clone, Default)]
 pub(super) struct Scope {
     patterns: Patterns,
+    /// Of the tables taken in, those whose rows are wanted.
+    rows: Patterns,
     sections: Sections,
     /// The server is a standby: unlogged tables cannot be read there.
     in_recovery: bool,
@@ -32,12 +34,28 @@ impl Scope {
         let patterns =
             Patterns::parse(&selection.tables, &selection.exclude_tables, &selection.exclude_data)?;
         let sections = selection.sections;
-        Ok(Self { patterns, sections, in_recovery, hosting, users, encrypted: false })
+        Ok(Self {
+            patterns,
+            rows: Patterns::default(),
+            sections,
+            in_recovery,
+            hosting,
+            users,
+            encrypted: false,
+        })
     }
 
     /// The same for an encrypted repository, or not.
     pub(super) fn into_encrypted(self, encrypted: bool) -> Self {
         Self { encrypted, ..self }
+    }
+
+    /// The same with rows of tables alone that match these patterns; none: of all.
+    ///
+    /// # Errors
+    /// Usage: a pattern that is not valid.
+    pub(super) fn with_rows_of(self, tables: &[String]) -> Result<Self> {
+        Ok(Self { rows: Patterns::parse(tables, &[], &[])?, ..self })
     }
 
     /// Whether nobody reads the backup without a key.
@@ -141,9 +159,9 @@ impl Scope {
         self.sections != Sections::DataOnly
     }
 
-    /// Whether large objects are wanted: they belong to no table, so `--table` leaves them out.
+    /// Whether large objects are wanted: they belong to no table, so naming tables leaves them out.
     pub(super) fn wants_large_objects(&self) -> bool {
-        self.wants_rows() && !self.patterns.is_limited()
+        self.wants_rows() && !self.patterns.is_limited() && !self.rows.is_limited()
     }
 
     /// Whether only named tables are taken in.
@@ -153,7 +171,11 @@ impl Scope {
 
     /// How the rows of a table that is taken in are kept.
     pub(super) fn data(&self, relation: &Relation) -> TableData {
-        let wanted = self.wants_rows() && self.patterns.choose(&candidate(relation)) == Choice::Carry;
+        let candidate = candidate(relation);
+        let wanted = self.wants_rows()
+            && [&self.patterns, &self.rows]
+                .iter()
+                .all(|patterns| patterns.choose(&candidate) == Choice::Carry);
         if relation.kind == 'p' {
             TableData::None
         } else if !wanted || self.withholds(relation).is_some() {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use jiff::Timestamp;
 use pgstow_core::backup::{BackupOptions, BackupReport};
+use pgstow_core::export::ExportOptions;
 use pgstow_core::platform::AuthUsers;
 use pgstow_core::repository::Repository;
 use pgstow_core::repository::encryption::{
@@ -58,10 +59,11 @@ pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure>
     let reading = BackupOptions {
         selection: Selection {
             sections: options.sections,
-            // What belongs to a schema is chosen from everything.
+            // What else belongs to a schema is chosen from the definitions of everything.
             tables: if options.schemas.is_empty() { options.tables.clone() } else { Vec::new() },
             ..Selection::default()
         },
+        rows_of: rows_of(&options),
         // The file is plaintext.
         auth_users: configured.auth_users.or(Some(AuthUsers::Metadata)),
         ..configured
@@ -73,6 +75,12 @@ pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure>
     report.skipped.extend(missing(&taken));
     taken.remarks.iter().for_each(|remark| app.output.warn(remark));
     export::present(app, &report, &arguments.to)
+}
+
+/// Patterns of the tables whose rows the file holds; none: of all.
+fn rows_of(options: &ExportOptions) -> Vec<String> {
+    let of_schemas = options.schemas.iter().map(|schema| format!("{schema}.*"));
+    options.tables.iter().cloned().chain(of_schemas).collect()
 }
 
 /// What the database holds and the file should, and does not.

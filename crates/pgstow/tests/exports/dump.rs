@@ -41,6 +41,34 @@ fn a_database_is_dumped_without_a_repository() {
     workspace.run(&["dump", "prod", "--to", "a.dump"]).ended_with(4).saying(&["--force"]);
 }
 
+/// Rows of other schemas are not even read: they would be in the temporary repository.
+#[test]
+fn a_schema_is_dumped_without_reading_the_rows_of_others() {
+    let server = servers::shared(15);
+    let source = server.database("source");
+    source.run(
+        "CREATE SCHEMA app; CREATE SCHEMA \"Odd.Name\"; CREATE TABLE app.kept (id int PRIMARY KEY); INSERT INTO app.kept VALUES (1), (2);
+         CREATE TABLE \"Odd.Name\".kept (id int); INSERT INTO \"Odd.Name\".kept VALUES (3);
+         CREATE TABLE app.parted (id int) PARTITION BY LIST (id); CREATE TABLE public.part PARTITION OF app.parted FOR VALUES IN (4);
+         INSERT INTO app.parted VALUES (4); SELECT lo_from_bytea(0, 'bytes');
+         CREATE TABLE public.other WITH (autovacuum_enabled = off) AS SELECT n, repeat(md5(n::text), 30) FROM generate_series(1, 20000) AS n",
+    );
+    let reads = "SELECT heap_blks_read + heap_blks_hit FROM pg_statio_all_tables WHERE relname = 'other'";
+    let before = source.value(reads);
+    let workspace = Workspace::with_source(&source);
+    let schemas = ["--schema", "app", "--schema", "\"Odd.Name\""];
+    workspace
+        .run(&[&["dump", "prod", "--to", "a.sql", "--format", "plain"][..], &schemas].concat())
+        .succeeded();
+    let after = source.value(reads);
+    assert_eq!(before, after, "public.other was read");
+    let target = server.database("target");
+    psql("client", &workspace.path().join("a.sql"), &target, &[]);
+    let rows = "SELECT (SELECT count(*) FROM app.kept) || ' ' || (SELECT count(*) FROM \"Odd.Name\".kept) || ' ' || \
+                (SELECT count(*) FROM app.parted)";
+    assert_eq!(target.value(rows), "2 1 1");
+}
+
 #[test]
 fn what_an_interruption_leaves_of_a_dump_nobody_can_read() {
     let source = servers::shared(15).database("source");
