@@ -295,7 +295,11 @@ impl Run<'_> {
             Some(reason) => told.why(reason),
             None => told,
         };
-        let told = told.hint(format!("pgstow verify {} --read-data tells what is damaged", self.header.id));
+        // The target was as it was, or is gone: what a restore says of it is no advice here.
+        let told = told.hint(format!(
+            "pgstow verify {} --read-data tells whether the backup is damaged",
+            self.header.id
+        ));
         Err(match stored {
             Ok(_) => told,
             Err(error) => told.hint(format!("this was not recorded: {}", error.in_one_line())),

@@ -154,11 +154,15 @@ CREATE TABLE public."_prisma_migrations" (
     checksum varchar(64) NOT NULL,
     finished_at timestamptz,
     migration_name varchar(255) NOT NULL,
+    logs text,
+    rolled_back_at timestamptz,
+    started_at timestamptz NOT NULL DEFAULT now(),
     applied_steps_count integer NOT NULL DEFAULT 0
 );
-INSERT INTO public."_prisma_migrations"
+INSERT INTO public."_prisma_migrations" (id, checksum, finished_at, migration_name, started_at, applied_steps_count)
 SELECT md5('m' || n)::uuid::text, md5('a' || n) || md5('b' || n), timestamptz '2026-01-01 00:00:00+00' + n * interval '9 days',
-       to_char(20260101000000 + n, 'FM99999999999999') || '_step_' || n, 1
+       to_char(20260101000000 + n, 'FM99999999999999') || '_step_' || n,
+       timestamptz '2026-01-01 00:00:00+00' + n * interval '9 days', 1
 FROM generate_series(1, 12) AS n;
 
 -- part: large objects
