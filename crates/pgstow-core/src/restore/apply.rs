@@ -1,6 +1,7 @@
 //! Carries a planned restore out and records it; after a failure that left the target incomplete, puts
 //! the safety backup back.
 
+use super::commit::AS_IT_WAS;
 use super::journal::Journal;
 use super::run::{Broken, Done, Left, Run};
 use super::session::Session;
@@ -71,11 +72,8 @@ fn settle(
     let Broken { error, left } = broken;
     let is_interrupted = error.kind() == ErrorKind::Interrupted || interrupt.is_triggered();
     match (left, protection) {
-        (Left::AsItWas, _) => (error.hint("the target is as it was: the transaction was rolled back"), true),
+        (Left::AsItWas, _) => (error.hint(AS_IT_WAS), true),
         (Left::Unknown, protection) => {
-            let error = error.hint(
-                "whether the transaction was committed is not known: look at the target before you go on",
-            );
             let way = protection.map(|protection| format!("to undo it: {}", protection.command));
             (way.into_iter().fold(error, Error::hint), false)
         }

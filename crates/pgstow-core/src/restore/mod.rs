@@ -13,6 +13,7 @@ mod after;
 mod apply;
 mod clear;
 mod column_types;
+mod commit;
 mod contents;
 mod counting;
 mod data;

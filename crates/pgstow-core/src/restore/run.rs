@@ -7,6 +7,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use super::after::{self, Aftermath};
+use super::commit::Uncommitted;
 use super::data::Load;
 use super::definitions::Replay;
 use super::entry::Surroundings;
@@ -38,7 +39,7 @@ pub(super) enum Left {
     AsItWas,
     /// What was done until then stays.
     Incomplete,
-    /// The connection was lost while the one transaction was being committed.
+    /// The connection was lost while the one transaction was being committed, and the server does not tell.
     Unknown,
 }
 
@@ -159,7 +160,7 @@ impl<'a> Run<'a> {
         if let Some(renaming) = &self.planned.renaming {
             renaming.end(self.lead(sessions)?)?;
         }
-        self.lead(sessions)?.commit().inspect_err(|_| *left = Left::Unknown)?;
+        self.commit(self.lead(sessions)?, left, Left::Unknown)?;
         Ok((verified, seconds))
     }
 
@@ -208,8 +209,18 @@ impl<'a> Run<'a> {
             return Err(error);
         }
         // If it is not known whether it was committed, it may have been.
-        *left = Left::Incomplete;
-        session.commit()
+        self.commit(session, left, Left::Incomplete)
+    }
+
+    /// Commits; `unknown` is how the target is left when nobody can tell whether it was committed.
+    fn commit(&self, session: &mut Session, left: &mut Left, unknown: Left) -> Result<()> {
+        match session.commit(self.monitor) {
+            Ok(_) => Ok(()),
+            Err(Uncommitted { error, rolled_back }) => {
+                *left = if rolled_back { Left::AsItWas } else { unknown };
+                Err(error)
+            }
+        }
     }
 
     fn add_sessions(&self, sessions: &mut Vec<Session>) -> Result<()> {

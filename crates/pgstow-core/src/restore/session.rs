@@ -33,7 +33,7 @@ impl Session {
         Self::pinned(connection, settings, interrupt)
     }
 
-    fn pinned(
+    pub(super) fn pinned(
         mut connection: Connection,
         settings: &ConnectionSettings,
         interrupt: &Interrupt,
@@ -144,18 +144,6 @@ impl Session {
             self.unit("SET LOCAL session_replication_role = replica").map_err(Error::from)?;
         }
         Ok(())
-    }
-
-    /// Commits it.
-    ///
-    /// # Errors
-    /// The server's; with a lost session it is not known whether it was committed.
-    pub(super) fn commit(&mut self) -> Result<()> {
-        self.atomic = false;
-        self.connection
-            .execute("COMMIT")
-            .map(drop)
-            .map_err(|error| Error::failed("the transaction could not be committed").why(describe(&error)))
     }
 
     /// Runs `work` so that its failure leaves no trace and the session can go on: in a savepoint of

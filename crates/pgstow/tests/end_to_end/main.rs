@@ -16,6 +16,7 @@ mod encryption;
 mod ground;
 mod incremental;
 mod interrupt;
+mod lost_commit;
 mod memory;
 mod partial;
 mod recovery;

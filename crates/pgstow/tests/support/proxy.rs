@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -27,12 +27,34 @@ pub(crate) enum Fault {
     StallAfter(u64),
 }
 
+/// What becomes of a COMMIT whose answer gets lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LostCommit {
+    /// It never arrives.
+    OnTheWay,
+    /// The server has answered.
+    Answer,
+    /// The server has answered, and is not reached any more.
+    AnswerAndServer,
+}
+
+/// A COMMIT, as clients send it.
+const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
+/// By this a session is known.
+const SILENCED: &[u8] = b"SET LOCAL session_replication_role = replica";
+
 struct Shared {
     target: u16,
     fault: Fault,
     passed: AtomicU64,
     stopped: AtomicBool,
     broken: AtomicBool,
+    /// What is to become of the next COMMIT.
+    losing: Mutex<Option<LostCommit>>,
+    /// Answers are swallowed.
+    deaf: AtomicBool,
+    /// New connections end at once.
+    unreachable: AtomicBool,
     streams: Mutex<Vec<TcpStream>>,
 }
 
@@ -54,6 +76,9 @@ impl FaultProxy {
             passed: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
             broken: AtomicBool::new(false),
+            losing: Mutex::new(None),
+            deaf: AtomicBool::new(false),
+            unreachable: AtomicBool::new(false),
             streams: Mutex::new(Vec::new()),
         });
         let acceptor = std::thread::spawn({
@@ -75,6 +100,18 @@ impl FaultProxy {
         self.port
     }
 
+    /// Ends all connections at the next COMMIT of a session that has silenced triggers, as the one
+    /// transaction of a restore does. Needs connections without TLS.
+    pub(crate) fn lose_commit(&self, how: LostCommit) {
+        *self.shared.losing() = Some(how);
+    }
+
+    /// Whether that COMMIT came. The server is reached again.
+    pub(crate) fn lost_commit(&self) -> bool {
+        self.shared.unreachable.store(false, Ordering::SeqCst);
+        self.shared.losing().is_none()
+    }
+
     /// Bytes that came from the server so far.
     pub(crate) fn passed(&self) -> u64 {
         self.shared.passed.load(Ordering::SeqCst)
@@ -83,6 +120,9 @@ impl FaultProxy {
 
 impl Shared {
     fn serve(self: &Arc<Self>, client: TcpStream) {
+        if self.unreachable.load(Ordering::SeqCst) {
+            return;
+        }
         // The server may be gone: the client then sees a closed connection.
         let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.target)) else { return };
         let pairs =
@@ -97,10 +137,18 @@ impl Shared {
 
     fn pass_on(&self, mut from: TcpStream, mut to: TcpStream, is_answer: bool) {
         let mut buffer = vec![0; 64 * 1024];
+        let mut silenced = false;
         while let Ok(read) = from.read(&mut buffer) {
             let Some(piece) = buffer.get(..read).filter(|piece| !piece.is_empty()) else { break };
             if is_answer && self.goes_wrong(read as u64) {
                 return;
+            }
+            silenced |= !is_answer && holds(piece, SILENCED);
+            if silenced
+                && piece == COMMIT
+                && let Some(how) = self.losing().take()
+            {
+                return self.lose_commit(how, &mut to);
             }
             if to.write_all(piece).is_err() {
                 break;
@@ -111,9 +159,32 @@ impl Shared {
         }
     }
 
+    /// Ends all connections, once the COMMIT is where it gets to.
+    fn lose_commit(&self, how: LostCommit, server: &mut TcpStream) {
+        if how != LostCommit::OnTheWay {
+            let answered = self.passed.load(Ordering::SeqCst);
+            self.deaf.store(true, Ordering::SeqCst);
+            let _ = server.write_all(COMMIT);
+            while self.passed.load(Ordering::SeqCst) == answered {
+                std::thread::yield_now();
+            }
+        }
+        self.unreachable.store(how == LostCommit::AnswerAndServer, Ordering::SeqCst);
+        self.end_all(false);
+        self.broken.store(false, Ordering::SeqCst);
+        self.deaf.store(false, Ordering::SeqCst);
+    }
+
+    fn losing(&self) -> MutexGuard<'_, Option<LostCommit>> {
+        self.losing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Counts a piece; true when it must not be passed on.
     fn goes_wrong(&self, length: u64) -> bool {
         let passed = self.passed.fetch_add(length, Ordering::SeqCst) + length;
+        if self.deaf.load(Ordering::SeqCst) {
+            return true;
+        }
         match self.fault {
             Fault::Delay(time) => {
                 std::thread::sleep(time);
@@ -149,6 +220,10 @@ impl Shared {
             let _ = stream.shutdown(end);
         }
     }
+}
+
+fn holds(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
 }
 
 impl Drop for FaultProxy {

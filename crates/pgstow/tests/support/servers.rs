@@ -62,6 +62,11 @@ impl Server {
         })
     }
 
+    /// A server of its own that takes connections without TLS, into which a proxy can look.
+    pub(crate) fn start_without_tls(major: u32) -> Self {
+        Self::start_with(major, |options| options.host_based_authentication.clear())
+    }
+
     /// A server of its own, with options changed by `change`.
     pub(crate) fn start_with(major: u32, change: impl FnOnce(&mut ServerOptions)) -> Self {
         let certificates = certificates::make(&["localhost", "127.0.0.1"]);
@@ -131,6 +136,12 @@ impl Server {
             percent(database),
             percent(&authority.to_string_lossy())
         )
+    }
+
+    /// URL through a proxy without TLS, which this server must allow ([`Server::start_without_tls`]).
+    pub(crate) fn open_url_through(&self, port: u16, database: &str) -> String {
+        let (password, database) = (percent(PASSWORD), percent(database));
+        format!("postgresql://postgres:{password}@localhost:{port}/{database}?sslmode=disable")
     }
 
     /// URL through the Unix socket, trusted.

@@ -15,6 +15,8 @@ use crate::monitor::{Event, Monitor};
 use crate::postgres::identifier::{display_name, quote_identifier, quote_qualified};
 use crate::postgres::session::{Purpose, client_encoding, pin};
 use crate::postgres::{Connection, QueryError};
+use crate::repository::format::receipt::Line;
+use crate::restore::commit::Uncommitted;
 use crate::restore::entry::visible;
 use crate::restore::journal::Journal;
 use crate::restore::plan::kind_of;
@@ -41,10 +43,10 @@ pub(super) fn apply(
     monitor.event(Event::Planned { tables, bytes: prepared.plan.load_bytes });
     let lines = match atomically(&mut prepared, &journal, monitor, interrupt) {
         Ok(lines) => lines,
-        Err(error) => {
+        Err(failure) => {
             // A session that is lost has rolled back by itself.
             let _ = prepared.session.connection.execute("ROLLBACK");
-            return Err(error.hint("the target is as it was: the transaction was rolled back"));
+            return Err(failure.told());
         }
     };
     // Committed by now: what goes wrong here costs speed only.
@@ -78,7 +80,7 @@ fn atomically(
     journal: &Journal,
     monitor: &dyn Monitor,
     interrupt: &Interrupt,
-) -> Result<Vec<crate::repository::format::receipt::Line>> {
+) -> Result<Vec<Line>, Uncommitted> {
     let session = &mut prepared.session;
     session.begin(prepared.target.may_replicate)?;
     if let Some(cover) = &prepared.cover {
@@ -112,7 +114,7 @@ fn atomically(
     pin(&mut prepared.session.connection, Purpose::Restore, encoding).map_err(Error::from)?;
     monitor.event(Event::Phase { name: "compare" });
     let lines = verify::compare(prepared, &verify::Arrived { loaded, kept, not_made })?;
-    prepared.session.commit()?;
+    prepared.session.commit(monitor)?;
     Ok(lines)
 }
 

@@ -179,7 +179,7 @@ impl PreparedFile {
     /// Does it, verifies, commits.
     ///
     /// # Errors
-    /// The target is as it was then.
+    /// The target is as it was then, unless the error says that nobody can tell.
     pub fn apply(self, monitor: &dyn Monitor, interrupt: &Interrupt) -> Result<FileReport> {
         load::apply(self, monitor, interrupt)
     }

@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use super::super::commit::AS_IT_WAS;
 use super::super::session::{Session, describe};
 use super::destination::{Reference, Work};
 use super::foresee::{is_parent, refers};
@@ -43,8 +44,8 @@ pub(super) fn apply(
         lines,
         remarks,
     };
-    let tables = match put_back {
-        Ok(tables) => tables,
+    let Committed { tables, resumed } = match put_back {
+        Ok(committed) => committed,
         Err(error) => {
             // The failure counts; a receipt that cannot be stored must not hide it.
             let _ = prepared.repository.store_receipt(&receipt(
@@ -57,7 +58,9 @@ pub(super) fn apply(
     };
     let mut notes = Vec::new();
     for work in prepared.work.iter().filter(|work| work.missing > 0) {
-        notes.extend(advance_sequences(&mut prepared.session, work));
+        // All rows of the table then stand for those that were put back.
+        let rows = if resumed { work.destination.from() } else { work.stage.clone() };
+        notes.extend(advance_sequences(&mut prepared.session, work, &rows));
     }
     let lines = tables.iter().map(|table| Line {
         what: format!("missing rows of {}", table.table),
@@ -78,7 +81,7 @@ fn put_back(
     prepared: &mut PreparedMissing<'_>,
     monitor: &dyn Monitor,
     interrupt: &Interrupt,
-) -> Result<Vec<PutBack>> {
+) -> Result<Committed> {
     let session = &mut prepared.session;
     let silence = if prepared.silenced && !prepared.fire_triggers {
         "; SET LOCAL session_replication_role = replica"
@@ -89,21 +92,25 @@ fn put_back(
         "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ; SET LOCAL lock_timeout = {}{silence}",
         prepared.lock_timeout.as_millis()
     ))?;
+    session.atomic = true;
     let tables =
         within(session, &prepared.work, !silence.is_empty(), monitor, interrupt).map_err(|error| {
             // A session that is lost has rolled back by itself.
             let _ = session.connection.execute("ROLLBACK");
-            error.hint("the target is as it was: the transaction was rolled back")
+            error.hint(AS_IT_WAS)
         })?;
-    match session.connection.execute("COMMIT") {
-        Ok(_) => Ok(tables),
-        Err(error) if error.is_lost() => {
-            Err(failed("the session ended while the rows were committed", &error)
-                .hint("--dry-run shows whether they are back"))
-        }
-        Err(error) => Err(failed("the rows could not be committed", &error)
-            .hint("the target is as it was: the transaction was rolled back")),
+    match session.commit(monitor) {
+        Ok(resumed) => Ok(Committed { tables, resumed }),
+        Err(failure) if failure.rolled_back => Err(failure.told()),
+        Err(failure) => Err(failure.told().hint("--dry-run shows whether the rows are back")),
     }
+}
+
+/// Rows that are back.
+struct Committed {
+    tables: Vec<PutBack>,
+    /// The session that put them back was lost with the answer, and its temporary tables are gone.
+    resumed: bool,
 }
 
 fn within(
@@ -120,6 +127,9 @@ fn within(
         monitor.event(Event::Phase { name: &format!("rows of {shown}") });
         tables.push(insert(session, work).map_err(|error| error.context(&shown))?);
     }
+    // What would fail at the commit fails here, where the server's answer is sure to be about it.
+    let checked = session.connection.execute("SET CONSTRAINTS ALL IMMEDIATE");
+    checked.map_err(|error| failed("the rows could not be committed", &error))?;
     if silenced {
         for work in work.iter().filter(|work| work.missing > 0) {
             for reference in &work.destination.references {
@@ -227,12 +237,12 @@ fn check_reference(session: &mut Session, work: &Work, reference: &Reference) ->
     .hint(format!("--table {shown} puts the missing rows of {shown} back too")))
 }
 
-/// Moves the sequences of the table's columns that are behind the values put back, beyond all values that
+/// Moves the sequences of the table's columns that are behind those of `rows`, beyond all values that
 /// the columns hold; what was moved, and what could not be. The rows are committed by now.
-fn advance_sequences(session: &mut Session, work: &Work) -> Vec<String> {
+fn advance_sequences(session: &mut Session, work: &Work, rows: &str) -> Vec<String> {
     let table = quote_literal(&work.destination.quoted());
     let moved = work.staged.iter().filter_map(|column| {
-        advance(session, work, &table, column).unwrap_or_else(|error| {
+        advance(session, work, [&table, column, rows]).unwrap_or_else(|error| {
             Some(format!(
                 "the sequence of column {column} of {} could not be looked at: {}",
                 work.destination.shown(),
@@ -246,8 +256,7 @@ fn advance_sequences(session: &mut Session, work: &Work) -> Vec<String> {
 fn advance(
     session: &mut Session,
     work: &Work,
-    table: &str,
-    column: &str,
+    [table, column, rows]: [&str; 3],
 ) -> Result<Option<String>, QueryError> {
     let connection = &mut session.connection;
     let own = connection.query(&format!(
@@ -268,7 +277,7 @@ fn advance(
          WHERE q.last_value {behind} s.furthest OR q.last_value = s.furthest AND NOT q.is_called",
         quote_literal(&sequence),
         work.destination.from(),
-        work.stage
+        rows
     ))?;
     let Some(row) = moved.iter().next() else { return Ok(None) };
     let (from, to): (i64, i64) = (row.get(0)?, row.get(1)?);

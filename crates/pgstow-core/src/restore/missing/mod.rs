@@ -112,7 +112,7 @@ impl PreparedMissing<'_> {
     /// Puts the rows back in one transaction, verifies, stores the receipt.
     ///
     /// # Errors
-    /// The target is as it was.
+    /// The target is as it was, unless the error says that nobody can tell.
     pub fn apply(self, monitor: &dyn Monitor, interrupt: &Interrupt) -> Result<MissingReport> {
         apply::apply(self, monitor, interrupt)
     }
