@@ -1,6 +1,7 @@
 //! Backups that did not come to their end: what they had read serves the next one, under the same
 //! proof.
 
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,11 +11,12 @@ use pgstow_core::monitor::{Event, Monitor};
 use pgstow_core::postgres::ConnectionSettings;
 use pgstow_core::postgres::settings::Host;
 use pgstow_core::repository::Repository;
-use pgstow_core::repository::format::manifest::Manifest;
+use pgstow_core::repository::format::id::EnvironmentName;
+use pgstow_core::repository::format::manifest::{Chunk, Manifest};
 use pgstow_core::repository::store::LocalStore;
 use pgstow_core::{ErrorKind, Result};
 
-use crate::ground::{Ground, Vault, connect, flushed, options_for, settle};
+use crate::ground::{Ground, Vault, connect, flushed, options_for, settle, until};
 
 /// Six tables that are chunks of their own (more than 1 MiB), read one after the other, and a
 /// large one of several chunks that is read first.
@@ -60,10 +62,30 @@ pub(crate) fn interrupted(ground: &Ground, when: impl Fn(&Event<'_>) -> bool + S
     finished
 }
 
-/// Interrupts a backup as soon as a table is read.
+/// Interrupts a backup as soon as a table is read, and what was read of `t` is written down.
 #[track_caller]
 pub(crate) fn interrupt_after_a_table(ground: &Ground, name: &'static str) -> Vec<String> {
-    interrupted(ground, move |event| matches!(event, Event::TableFinished { table, .. } if *table == name))
+    interrupted(ground, move |event| match event {
+        Event::TableFinished { table, .. } if *table == name => {
+            until_written_down(&ground.vault.repository(), |manifest| !chunks_of_t(manifest).is_empty());
+            true
+        }
+        _ => false,
+    })
+}
+
+/// Waits until the backup that runs has written down enough of what it has finished. A reader says what it
+/// has read before the backup knows of it, and that it is kept needs the server's log on disk besides.
+fn until_written_down(repository: &Repository, is_enough: impl Fn(&Manifest) -> bool) {
+    let environment = EnvironmentName::new("test").expect("a name");
+    until("what is finished is written down", || {
+        repository.unfinished(&environment).expect("a repository").iter().any(&is_enough)
+    });
+}
+
+fn chunks_of_t(manifest: &Manifest) -> &[Chunk] {
+    let table = manifest.tables.iter().find(|table| table.name == "t");
+    table.map(|table| table.chunks.as_slice()).unwrap_or_default()
 }
 
 #[test]
@@ -186,7 +208,11 @@ fn rows_behind_the_last_finished_chunk_are_not_taken_for_its_rows() {
             if read.load(Ordering::SeqCst) == 0 {
                 flushed(&mut ground.connect());
             }
-            read.fetch_add(*more, Ordering::SeqCst) + more > bytes + 1_000_000
+            let in_the_second = read.fetch_add(*more, Ordering::SeqCst) + more > bytes + 1_000_000;
+            if in_the_second {
+                until_written_down(&ground.vault.repository(), |manifest| chunks_of_t(manifest).len() == 1);
+            }
+            in_the_second
         }
         _ => false,
     });
@@ -225,31 +251,36 @@ fn what_a_killed_process_had_read_is_taken_over() {
     ground.back_up().assert_nothing_read();
 }
 
+fn repository_in(folder: &Path) -> Repository {
+    let store = LocalStore::new(folder);
+    Repository::open_or_init(Box::new(store), jiff::Timestamp::now()).expect("a repository")
+}
+
 #[test]
 #[ignore = "only run by another test"]
 fn child_that_dies_within_a_backup() {
-    struct Death(ConnectionSettings);
+    struct Death(ConnectionSettings, PathBuf);
     impl Monitor for Death {
         fn event(&self, event: Event<'_>) {
             match event {
-                Event::TableFinished { table: "public.medium_3", .. } => std::process::abort(),
+                Event::TableFinished { table: "public.medium_3", .. } => {
+                    until_written_down(&repository_in(&self.1), |manifest| !manifest.tables.is_empty());
+                    std::process::abort()
+                }
                 // What is finished is kept once the server's log is on disk.
                 Event::TableStarted { table: "public.t", .. } => flushed(&mut connect(&self.0)),
                 _ => {}
             }
         }
     }
-    let folder =
-        |name: &str| std::path::PathBuf::from(std::env::var_os(name).expect("only run by another test"));
+    let folder = |name: &str| PathBuf::from(std::env::var_os(name).expect("only run by another test"));
     let mut options = options_for(ConnectionSettings::new(
         Host::Socket { directory: folder(SOCKET), port: 5432 },
         "postgres",
         "postgres",
     ));
     options.jobs = 1;
-    let store = LocalStore::new(&folder(REPOSITORY));
-    let repository = Repository::open_or_init(Box::new(store), jiff::Timestamp::now()).expect("a repository");
-    let death = Death(options.connection.clone());
-    let report = backup::run(&repository, &options, &death, &Interrupt::new());
+    let death = Death(options.connection.clone(), folder(REPOSITORY));
+    let report = backup::run(&repository_in(&folder(REPOSITORY)), &options, &death, &Interrupt::new());
     panic!("it goes on: {report:?}");
 }
