@@ -143,7 +143,7 @@ pub(super) fn prepare<'r>(
     let survey = match &mut cover {
         Some(cover) => {
             if options.exactly {
-                cover.widen(&target, &catalog);
+                cover.widen(&target, &catalog, &chosen.forbidden);
             }
             look(&mut session, cover, &catalog)?
         }

@@ -305,9 +305,12 @@ impl<'a> Run<'a> {
         }
         if parts.definitions && self.steps.carried == Carried::Everything {
             match self.steps.cover.as_ref().and_then(|cover| cover.beyond.as_ref()) {
-                Some(beyond) => beyond.settle(self.lead(sessions)?, self.journal)?,
+                Some(beyond) => {
+                    let hosting = &target.hosting;
+                    beyond.settle(self.lead(sessions)?, hosting, self.journal)?;
+                }
                 None => {
-                    platform::forget_default_privileges(self.lead(sessions)?, self.planned, self.journal)?
+                    platform::forget_default_privileges(self.lead(sessions)?, self.planned, self.journal)?;
                 }
             }
         }

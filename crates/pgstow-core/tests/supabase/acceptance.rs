@@ -62,7 +62,7 @@ impl Journey {
     }
 
     /// What the backup says it does not hold.
-    fn left_out(&self) -> Vec<String> {
+    pub(crate) fn left_out(&self) -> Vec<String> {
         let items = self.report.not_carried.iter();
         items.map(|item| format!("{}: {}", item.what, item.reason)).collect()
     }
@@ -169,7 +169,7 @@ fn back_up(
 }
 
 /// Everything an error tells a person.
-fn told(error: &Error) -> String {
+pub(crate) fn told(error: &Error) -> String {
     format!("{error}\n  why {:?}\n  try {:?}", error.reason(), error.hints())
 }
 
@@ -247,7 +247,7 @@ const OF_OTHERS: [Forced; 4] = [
 ];
 
 /// What a project of an era forces on a restore by its customer.
-fn forced_by(era: Era) -> Vec<Forced> {
+pub(crate) fn forced_by(era: Era) -> Vec<Forced> {
     let mut forced = GATED.to_vec();
     if era == Era::Apart {
         forced.extend(OF_OTHERS);
@@ -307,7 +307,7 @@ fn an_open_project_of_a_member_goes_into_new_ones_of_every_kind_on_17() {
 }
 
 /// Changes of a project in use that a restore has to undo.
-const DRIFT: &str = "
+pub(crate) const DRIFT: &str = "
     DROP TABLE public.members_only;
     CREATE TABLE public.members_only (other text);
     CREATE TABLE public.surplus (x public.mood);

@@ -246,6 +246,18 @@ pub(crate) fn differences(
     all
 }
 
+/// What is not as it was, in words, by the check that noticed it.
+pub(crate) fn changes(before: &Findings, after: &Findings) -> BTreeMap<u8, Vec<String>> {
+    let mut all: BTreeMap<u8, Vec<String>> = BTreeMap::new();
+    for (index, check) in CHECKS.iter().enumerate() {
+        let found = compared(check.title, &before.0[index], &after.0[index]);
+        if !found.is_empty() {
+            all.entry(check.number).or_default().extend(found);
+        }
+    }
+    all
+}
+
 /// What only one of two lists has, in words.
 pub(crate) fn compared(title: &str, expected: &[String], found: &[String]) -> Vec<String> {
     let mut balance: BTreeMap<&String, i64> = BTreeMap::new();

@@ -7,4 +7,5 @@ mod drill;
 mod liveness;
 mod realism;
 mod stand_in;
+mod undo;
 mod witness;

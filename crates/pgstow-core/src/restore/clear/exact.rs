@@ -8,9 +8,10 @@ use crate::error::{Error, Result};
 use crate::inventory::catalog::Catalog;
 use crate::inventory::name_parts;
 use crate::inventory::{Item, ObjectKind};
-use crate::platform::Keeper;
+use crate::platform::{Hosting, Keeper};
 use crate::postgres::QueryError;
 use crate::postgres::identifier::quote_identifier;
+use crate::restore::hosted::is_item_of;
 use crate::restore::journal::Journal;
 use crate::restore::session::{Session, describe};
 use crate::restore::target::TargetState;
@@ -27,8 +28,14 @@ pub(in crate::restore) struct Beyond {
 }
 
 impl Cover {
-    /// Covers all of the user's at the target too.
-    pub(in crate::restore) fn widen(&mut self, target: &TargetState, catalog: &Catalog) {
+    /// Covers all of the user's at the target too, but for what is left as it is: what is equal already, and
+    /// what the login may not make again, by kind, schema and tag.
+    pub(in crate::restore) fn widen(
+        &mut self,
+        target: &TargetState,
+        catalog: &Catalog,
+        forbidden: &[(String, String, String)],
+    ) {
         let is_users = |schema: &&String| target.hosting.keeper(schema) == Keeper::User && !is_system(schema);
         let there: BTreeSet<String> = target.schemas.keys().filter(is_users).cloned().collect();
         let of_extensions: BTreeSet<&String> =
@@ -45,7 +52,11 @@ impl Cover {
         let usual_comment = !catalog.inventory.items.iter().any(is_public) && there.contains("public");
         self.schemas.extend(there);
         self.large_objects.extend(&target.large_objects);
-        for item in &target.inventory.items {
+        let stays = |item: &&Item| {
+            target.equal.contains(&(item.kind, item.name.clone()))
+                || forbidden.iter().any(|(kind, schema, tag)| is_item_of(item, kind, Some(schema), tag))
+        };
+        for item in target.inventory.items.iter().filter(|item| !stays(item)) {
             self.add(item);
         }
         self.beyond = Some(Beyond { extensions, schemas, usual_comment });
@@ -104,13 +115,18 @@ impl Beyond {
         extensions.chain(schemas).collect()
     }
 
-    /// Takes back default privileges of all schemas together, and the comment on public; what was the
-    /// target's own comes back with the backup.
+    /// Takes back default privileges, but for those of the platform's roles, and the comment on public; what
+    /// was the target's own comes back with the backup.
     ///
     /// # Errors
     /// What ends the restore; other failures are noted.
-    pub(in crate::restore) fn settle(&self, session: &mut Session, journal: &Journal) -> Result<()> {
-        let mut statements = default_privileges(session).map_err(Error::from)?;
+    pub(in crate::restore) fn settle(
+        &self,
+        session: &mut Session,
+        hosting: &Hosting,
+        journal: &Journal,
+    ) -> Result<()> {
+        let mut statements = default_privileges(session, hosting).map_err(Error::from)?;
         if self.usual_comment {
             statements.push("COMMENT ON SCHEMA public IS 'standard public schema'".to_owned());
         }
@@ -121,8 +137,9 @@ impl Beyond {
     }
 }
 
-/// Statements that make the default privileges of every role those that PostgreSQL has by itself.
-fn default_privileges(session: &mut Session) -> Result<Vec<String>, QueryError> {
+/// Statements that make the default privileges of every role of the user's those that PostgreSQL has by
+/// itself.
+fn default_privileges(session: &mut Session, hosting: &Hosting) -> Result<Vec<String>, QueryError> {
     // In one schema there are only additional ones; elsewhere the built-in ones may be missing too.
     let rows = session.connection.query(
         "WITH listed AS (SELECT d.defaclrole, d.defaclnamespace, d.defaclobjtype, d.defaclacl, \
@@ -139,7 +156,7 @@ fn default_privileges(session: &mut Session) -> Result<Vec<String>, QueryError> 
              CROSS JOIN LATERAL pg_catalog.aclexplode(l.usual) u \
              WHERE NOT EXISTS (SELECT FROM pg_catalog.aclexplode(l.defaclacl) held WHERE u.grantee = held.grantee \
                AND u.privilege_type = held.privilege_type)) \
-         SELECT pg_catalog.format('ALTER DEFAULT PRIVILEGES FOR ROLE %I%s %s %s ON %s %s %s', \
+         SELECT pg_catalog.pg_get_userbyid(c.defaclrole), pg_catalog.format('ALTER DEFAULT PRIVILEGES FOR ROLE %I%s %s %s ON %s %s %s', \
            pg_catalog.pg_get_userbyid(c.defaclrole), ' IN SCHEMA ' || pg_catalog.quote_ident(n.nspname), \
            CASE WHEN c.given THEN 'GRANT' ELSE 'REVOKE' END, c.privilege_type, \
            CASE c.defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'ROUTINES' \
@@ -147,7 +164,13 @@ fn default_privileges(session: &mut Session) -> Result<Vec<String>, QueryError> 
            CASE WHEN c.given THEN 'TO' ELSE 'FROM' END, \
            CASE c.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(c.grantee)) END) \
          FROM change c LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.defaclnamespace \
-         ORDER BY c.given, 1",
+         ORDER BY c.given, 2",
     )?;
-    rows.iter().map(|row| row.get(0)).collect()
+    let mut statements = Vec::new();
+    for row in rows.iter() {
+        if !hosting.is_service_role(row.get(0)?) {
+            statements.push(row.get(1)?);
+        }
+    }
+    Ok(statements)
 }
