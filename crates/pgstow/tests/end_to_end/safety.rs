@@ -1,14 +1,20 @@
 //! The safety backup: when it is taken, what it is called, what it is not taken for, and what happens
 //! when it cannot be taken.
 
+use std::sync::Arc;
+
 use crate::support::oracle;
 use crate::support::psql::Database;
-use crate::support::servers::{self, DEFAULT_MAJOR};
+use crate::support::servers::{self, DEFAULT_MAJOR, Server};
 use crate::support::workspace::Workspace;
 
 /// A backup of `prod`, and `dev`, which holds something else.
 pub(crate) fn stage() -> (Workspace, String, Database) {
-    let server = servers::shared(DEFAULT_MAJOR);
+    stage_on(&servers::shared(DEFAULT_MAJOR))
+}
+
+/// The same on this server.
+pub(crate) fn stage_on(server: &Arc<Server>) -> (Workspace, String, Database) {
     let source = server.database("safety_source");
     source.run(
         "CREATE SCHEMA shop; CREATE TABLE shop.items (id serial PRIMARY KEY, name text); CREATE INDEX ON shop.items (name); \

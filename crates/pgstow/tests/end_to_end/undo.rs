@@ -1,12 +1,15 @@
 //! Undo: after restores that worked, that failed, and that were killed in the middle. The oracle compares
 //! with the state before.
 
+use std::sync::Arc;
+
 use rustix::process::Signal;
 
-use super::safety::{safety_backups, stage};
+use super::safety::{safety_backups, stage, stage_on};
 use crate::support::oracle;
+use crate::support::proxy::{Fault, FaultProxy};
 use crate::support::psql::Database;
-use crate::support::servers::{self, DEFAULT_MAJOR};
+use crate::support::servers::{self, DEFAULT_MAJOR, Server};
 use crate::support::waiting;
 use crate::support::workspace::Workspace;
 
@@ -147,6 +150,50 @@ fn a_killed_parallel_restore_is_undone() {
         }
         workspace.run(&["undo", "dev", "--yes"]).succeeded();
         oracle::assert_same(&before, &oracle::state(&target));
+    }
+}
+
+/// What a restore sends when it loads rows, sets sequences, and counts what it has restored.
+const WITHIN: [&[&str]; 3] = [&["FROM STDIN"], &["setval("], &["setval(", "(SELECT pg_catalog.count(*)"]];
+
+/// What a killed restore leaves.
+struct Killed {
+    workspace: Workspace,
+    target: Database,
+    before: oracle::State,
+    /// Through it the environment is reached.
+    _proxy: FaultProxy,
+}
+
+/// Kills a restore that has sent these texts, the last of which does not arrive.
+fn killed_when_it_sends(texts: &[&'static str], arguments: &[&str]) -> Killed {
+    let server = Arc::new(Server::start_without_tls(DEFAULT_MAJOR));
+    let (mut workspace, id, target) = stage_on(&server);
+    let proxy =
+        FaultProxy::start(server.process.tcp_port().expect("test servers listen on TCP"), Fault::None);
+    workspace.environment("DEV", &server.open_url_through(proxy.port(), &target.name));
+    let before = oracle::state(&target);
+    proxy.hold_at(texts);
+    let all = [&["restore", &id, "--to", "dev", "--clean", "--yes"], arguments].concat();
+    let restore = workspace.start(&all);
+    waiting::until("the restore has sent it", || proxy.holds());
+    restore.signal(Signal::KILL);
+    assert_eq!(restore.finish().code(), 128 + 9);
+    proxy.end_all();
+    waiting::until_all_clients_are_gone(&target);
+    Killed { workspace, target, before, _proxy: proxy }
+}
+
+#[test]
+fn a_restore_killed_while_it_loads_sets_sequences_or_compares_is_rolled_back_or_undone() {
+    for texts in WITHIN {
+        let atomic = killed_when_it_sends(texts, &[]);
+        oracle::assert_same(&atomic.before, &oracle::state(&atomic.target));
+
+        let open = killed_when_it_sends(texts, &["--jobs", "3"]);
+        assert_ne!(open.before, oracle::state(&open.target), "{texts:?}");
+        open.workspace.run(&["undo", "dev", "--yes"]).succeeded();
+        oracle::assert_same(&open.before, &oracle::state(&open.target));
     }
 }
 

@@ -1,5 +1,6 @@
 //! A TCP proxy on loopback that delays, resets or cuts off what a server sends.
 
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -55,6 +56,9 @@ struct Shared {
     deaf: AtomicBool,
     /// New connections end at once.
     unreachable: AtomicBool,
+    /// What clients have yet to send, one after the other, until nothing more of them is passed on.
+    awaited: Mutex<VecDeque<&'static str>>,
+    held: AtomicBool,
     streams: Mutex<Vec<TcpStream>>,
 }
 
@@ -79,6 +83,8 @@ impl FaultProxy {
             losing: Mutex::new(None),
             deaf: AtomicBool::new(false),
             unreachable: AtomicBool::new(false),
+            awaited: Mutex::default(),
+            held: AtomicBool::new(false),
             streams: Mutex::new(Vec::new()),
         });
         let acceptor = std::thread::spawn({
@@ -98,6 +104,24 @@ impl FaultProxy {
     /// Where it listens.
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Once clients have sent all of these, one after the other, nothing more of the last one's connection
+    /// is passed on, from the last of them on. Needs connections without TLS.
+    pub(crate) fn hold_at(&self, texts: &[&'static str]) {
+        self.shared.held.store(false, Ordering::SeqCst);
+        self.shared.awaited().extend(texts);
+    }
+
+    /// Whether it came to that.
+    pub(crate) fn holds(&self) -> bool {
+        self.shared.held.load(Ordering::SeqCst)
+    }
+
+    /// Ends all connections; new ones are served.
+    pub(crate) fn end_all(&self) {
+        self.shared.end_all(false);
+        self.shared.broken.store(false, Ordering::SeqCst);
     }
 
     /// Ends all connections at the next COMMIT of a session that has silenced triggers, as the one
@@ -143,6 +167,9 @@ impl Shared {
             if is_answer && self.goes_wrong(read as u64) {
                 return;
             }
+            if !is_answer && self.is_held_at(piece) {
+                return;
+            }
             silenced |= !is_answer && holds(piece, SILENCED);
             if silenced
                 && piece == COMMIT
@@ -157,6 +184,22 @@ impl Shared {
         if !self.broken.load(Ordering::SeqCst) {
             let _ = to.shutdown(Shutdown::Write);
         }
+    }
+
+    /// Whether a client's piece is the last of what is awaited.
+    fn is_held_at(&self, piece: &[u8]) -> bool {
+        let mut awaited = self.awaited();
+        let was_awaited = !awaited.is_empty();
+        while awaited.front().is_some_and(|text| holds(piece, text.as_bytes())) {
+            awaited.pop_front();
+        }
+        let is_last = was_awaited && awaited.is_empty();
+        self.held.fetch_or(is_last, Ordering::SeqCst);
+        is_last
+    }
+
+    fn awaited(&self) -> MutexGuard<'_, VecDeque<&'static str>> {
+        self.awaited.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends all connections, once the COMMIT is where it gets to.
