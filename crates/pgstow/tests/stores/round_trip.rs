@@ -161,3 +161,30 @@ fn init_makes_a_repository_in_a_bucket_and_says_what_the_store_can_do() {
         assert_eq!(store.names("made"), ["made/pgstow.json"]);
     }
 }
+
+#[test]
+fn a_safety_backup_in_a_bucket_is_put_back() {
+    let source = server().database("source");
+    source.run(TABLES);
+    let store = ObjectStore::start(Kind::S3sFs);
+    let mut host = Host::with_bucket(&source, &store);
+    let ordinary = id(&host.backup(&[])["header"]);
+    let target = source.server.database("target");
+    target.run(
+        "CREATE TABLE precious (n int PRIMARY KEY, v text); CREATE SCHEMA mine; CREATE TABLE mine.t (x serial); \
+         INSERT INTO precious VALUES (1, 'a'); INSERT INTO mine.t DEFAULT VALUES; SELECT lo_from_bytea(77, 'mine')",
+    );
+    host.workspace.environment("DEV", &target.url());
+    let before = oracle::state(&target);
+    let lacks_precious = || target.value("SELECT to_regclass('public.precious') IS NULL");
+    for arguments in [&[][..], &["--jobs", "3"]] {
+        let restore = [&["restore", &ordinary, "--to", "dev", "--clean", "--yes"], arguments].concat();
+        host.run(&restore).succeeded().saying(&["pgstow undo dev"]);
+        assert_eq!(lacks_precious(), "t");
+        host.run(&["undo", "dev", "--yes", "--checksums"]).succeeded();
+        oracle::assert_same(&before, &oracle::state(&target));
+    }
+    // The restores' and the undos' own, all of them beside the ordinary one.
+    assert_eq!(host.ids().iter().filter(|id| id.ends_with("_safety")).count(), 4);
+    host.run(&["verify", "--all", "--read-data"]).succeeded();
+}
