@@ -101,3 +101,62 @@ fn what_differs_is_told_and_the_exit_code_says_whether() {
         .saying(&["--table"]);
     source.drop_database();
 }
+
+/// What is changed, what is said of it, and what takes it back.
+const KINDS: [(&str, &[&str], &str); 11] = [
+    ("ALTER TABLE t ALTER v SET DEFAULT 'x'", &["~ column public.t.v"], "ALTER TABLE t ALTER v DROP DEFAULT"),
+    (
+        "ALTER TABLE t OWNER TO diff_owner",
+        &["public.t", "owner postgres → diff_owner"],
+        "ALTER TABLE t OWNER TO postgres",
+    ),
+    (
+        "GRANT UPDATE ON t TO diff_reader",
+        &["diff_reader gained UPDATE on table public.t"],
+        "REVOKE UPDATE ON t FROM diff_reader",
+    ),
+    (
+        "REVOKE SELECT ON t FROM diff_reader",
+        &["diff_reader lost SELECT on table public.t"],
+        "GRANT SELECT ON t TO diff_reader",
+    ),
+    ("INSERT INTO t VALUES (100)", &["public.t      50     51          +1"], "DELETE FROM t WHERE id = 100"),
+    ("SELECT setval('s', 5)", &["~ sequence public.s"], "SELECT setval('s', 1)"),
+    ("SELECT setval('s', 1, false)", &["~ sequence public.s"], "SELECT setval('s', 1)"),
+    ("ALTER ROLE diff_reader CREATEDB", &["~ role diff_reader"], "ALTER ROLE diff_reader NOCREATEDB"),
+    ("CREATE INDEX more ON t (v)", &["+ index public.more"], "DROP INDEX more"),
+    ("COMMENT ON TABLE t IS 'other'", &["~ comment"], "COMMENT ON TABLE t IS 'this'"),
+    ("ALTER TABLE t ADD CHECK (id > 0)", &["+ constraint"], "ALTER TABLE t DROP CONSTRAINT t_id_check"),
+];
+
+#[test]
+fn each_kind_of_difference_is_told_by_itself() {
+    let server = servers::shared(DEFAULT_MAJOR);
+    let source = server.database("kinds");
+    source.run(
+        "CREATE ROLE diff_owner; CREATE ROLE diff_reader; GRANT CREATE ON SCHEMA public TO diff_owner;
+         CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT n, 'v' FROM generate_series(1, 50) n;
+         GRANT SELECT ON t TO diff_reader; CREATE SEQUENCE s; SELECT nextval('s'); COMMENT ON TABLE t IS 'this';
+         CREATE EXTENSION hstore VERSION '1.4'; SELECT lo_from_bytea(77, 'large')",
+    );
+    let workspace = Workspace::with_source(&source);
+    let first = workspace.backup(&["--label", "first"]);
+    let setting = format!("ALTER DATABASE {}", source.name);
+    let (set, reset) = (format!("{setting} SET work_mem = '8MB'"), format!("{setting} RESET work_mem"));
+    let more: [(&str, &[&str], &str); 1] = [(&set, &["~ setting work_mem"], &reset)];
+    for (change, said, back) in KINDS.iter().chain(&more) {
+        source.run(change);
+        workspace.run(&["diff", "latest"]).ended_with(3).saying(said);
+        source.run(back);
+        workspace.run(&["diff", "latest"]).succeeded().saying(&["nothing differs"]);
+    }
+    source.run("ALTER EXTENSION hstore UPDATE TO '1.5'");
+    workspace.run(&["diff", "latest"]).ended_with(3).saying(&["~ extension hstore  version 1.4 → 1.5"]);
+
+    // As many rows and large objects as before, and other ones.
+    source.run("UPDATE t SET v = 'w' WHERE id = 9; SELECT lo_put(77, 0, 'L')");
+    let second = workspace.backup(&[]);
+    let between = workspace.run(&["diff", &first, &second]).ended_with(3);
+    between.saying(&["? rows of public.t", "? rows of large objects"]);
+    source.drop_database();
+}
