@@ -250,6 +250,9 @@ mod tests {
         let text = b"1\t\\N\t\n\\\\N\ta,b\tsay \"hi\"\n\\\\.\ta\\nb\\r\t\\tx \n";
         let expected = "n,\"a,b\",\"\"\"c\"\n1,,\"\"\n\\N,\"a,b\",\"say \"\"hi\"\"\"\n\\.,\"a\nb\r\",\tx \n";
         assert_eq!(converted(&["n"], &[b"\\\\.\n\\\\.x\n"]), "n\n\"\\.\"\n\\.x\n");
+        for (value, expected) in [("a\\nb", "\"a\nb\""), ("a\\rb", "\"a\rb\""), (" a ", " a ")] {
+            assert_eq!(converted(&["n"], &[value.as_bytes(), b"\n"]), format!("n\n{expected}\n"));
+        }
         for cut in 0..=text.len() {
             assert_eq!(converted(&["n", "a,b", "\"c"], &[&text[..cut], &text[cut..]]), expected, "{cut}");
         }

@@ -353,6 +353,9 @@ fn safety_backups_are_apart_and_what_undo_needs_is_kept() {
     let expected = ["-", "newest good backup, last 1", needed, "-", needed];
     assert_eq!(judged(&all, &rules)[..5], expected);
     assert_eq!(judged(&all, &rules)[5], format!("{needed}, label safety: yearly"));
+    // One that carries everything is no backup to fall back to either.
+    all.iter_mut().for_each(|candidate| candidate.complete = true);
+    assert_eq!(judged(&all, &rules)[..5], expected);
 
     // Without rules of their own: the last five, and one a day for a week.
     let rules = rules_of(Rules { keep_last: 1, ..Rules::default() });

@@ -187,6 +187,28 @@ fn a_trigger_that_keeps_rows_out_takes_everything_back() {
     let error = put_back(&ground, &header, &fire).expect_err("rows that do not stay");
     assert!(told(&error).contains("public.b"), "{}", told(&error));
     assert_eq!(ground.value("source", "SELECT count(*) FROM a"), "0");
+    // One that puts more in than was missing is as bad.
+    ground.execute(
+        "source",
+        "CREATE OR REPLACE FUNCTION drop() RETURNS trigger LANGUAGE plpgsql AS \
+         'BEGIN IF NEW.id < 10 THEN INSERT INTO public.b VALUES (NEW.id + 10); END IF; RETURN NEW; END'",
+    );
+    let error = put_back(&ground, &header, &fire).expect_err("rows that nobody asked for");
+    assert!(told(&error).contains("a trigger or rule of the table"), "{}", told(&error));
+    assert_eq!(content(&ground, "b"), "(1)");
+}
+
+#[test]
+fn a_column_that_is_computed_now_is_computed_for_rows_that_come_back() {
+    let ground =
+        Ground::new("CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 7), (2, 7)");
+    let header = ground.back_up(Selection::default());
+    ground.execute(
+        "source",
+        "DELETE FROM t WHERE id = 2; ALTER TABLE t DROP v, ADD v int GENERATED ALWAYS AS (id * 3) STORED",
+    );
+    assert_eq!(back(&ground, &header, &["t"]).tables[0].rows, 1);
+    assert_eq!(content(&ground, "t"), "(1,3)\n(2,6)");
 }
 
 #[test]

@@ -57,6 +57,21 @@ fn what_may_not_be_dropped_and_is_not_in_the_way_stays_and_is_told() {
 }
 
 #[test]
+fn a_large_object_of_another_role_is_in_the_way() {
+    let ground = Ground::new("SELECT lo_from_bytea(4711, 'new')");
+    let header = ground.back_up(Selection::default());
+    ground.execute(
+        "target",
+        "CREATE ROLE restorer LOGIN; CREATE ROLE other; SET ROLE other; SELECT lo_from_bytea(4711, 'old'); RESET ROLE",
+    );
+    let before = ground.dump("target");
+    let error = ground.restore(&header, &as_restorer(&ground)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Refused, "{}", told(&error));
+    assert!(error.message().contains("large object 4711 is in the way"), "{}", told(&error));
+    assert_same_dump(&ground.dump("target"), &before);
+}
+
+#[test]
 fn what_is_in_the_way_or_would_be_damaged_is_refused_before_anything_changes() {
     let ground = Ground::new("CREATE TABLE \"not mine\" (other text)");
     let header = ground.back_up(Selection::default());

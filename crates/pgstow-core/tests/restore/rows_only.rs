@@ -1,7 +1,11 @@
 //! Rows alone into tables that exist: what does not fit is said before, what is there is emptied or
 //! kept, and no foreign key is violated without a word.
 
+use std::sync::Mutex;
+
 use pgstow_core::ErrorKind;
+use pgstow_core::interrupt::Interrupt;
+use pgstow_core::monitor::{Event, Monitor};
 use pgstow_core::repository::format::header::Header;
 use pgstow_core::repository::format::manifest::{Sections, Selection};
 use pgstow_core::restore::{self, ExistingRows, RestoreOptions, RestoreSelection};
@@ -95,6 +99,51 @@ fn rows_are_added_to_those_that_are_there_and_sequences_stay_ahead() {
     assert_eq!(ground.value("target", "SELECT nextval('\"Orders_id_seq\"')"), "11");
 }
 
+/// Somebody who writes into a table while rows are being added to it.
+struct Writer<'g>(&'g Ground, Mutex<Option<String>>);
+
+impl Monitor for Writer<'_> {
+    fn event(&self, event: Event<'_>) {
+        if let Event::Phase { name: "foreign keys" } = event {
+            let mut writer = self.0.connect("target");
+            let statement = "SET lock_timeout = '100ms'; INSERT INTO \"Orders\" (id) VALUES (77)";
+            let code = writer.execute(statement).err().and_then(|error| error.code().map(str::to_owned));
+            *self.1.lock().expect("no panic") = Some(code.unwrap_or_default());
+        }
+    }
+}
+
+#[test]
+fn nobody_writes_into_tables_while_rows_are_added_to_them() {
+    let (ground, header) = in_use(18);
+    ground.execute("target", "UPDATE \"Orders\" SET id = id + 100");
+    let (repository, interrupt) = (ground.repository(), Interrupt::new());
+    let options = rows(&ground, &["Orders"], ExistingRows::Append);
+    let writer = Writer(&ground, Mutex::new(None));
+    let prepared = restore::prepare(&repository, &header, &options, &interrupt);
+    let report = prepared.and_then(|prepared| prepared.apply(&writer, &interrupt));
+    drop(report.unwrap_or_else(|error| panic!("{}", told(&error))));
+    assert_eq!(writer.1.into_inner().expect("no panic").as_deref(), Some("55P03"), "it waits for the lock");
+    assert_eq!(ground.value("target", "SELECT count(*) FROM \"Orders\""), "20");
+}
+
+#[test]
+fn values_for_a_column_that_is_computed_there_are_refused() {
+    let (ground, header) = in_use(18);
+    ground.execute(
+        "target",
+        "TRUNCATE \"Orders\"; ALTER TABLE \"Orders\" DROP n, ADD n smallint GENERATED ALWAYS AS (1) STORED",
+    );
+    let error = ground.restore(&header, &rows(&ground, &["Orders"], ExistingRows::Refuse));
+    let error = error.expect_err("the restore is refused");
+    assert_eq!(error.kind(), ErrorKind::Refused, "{}", told(&error));
+    assert!(
+        told(&error).contains("column n") && told(&error).contains("is generated there"),
+        "{}",
+        told(&error)
+    );
+}
+
 #[test]
 fn rows_that_refer_to_rows_that_are_gone_are_taken_back_by_name() {
     let (ground, header) = in_use(18);
@@ -136,8 +185,7 @@ fn columns_whose_values_cannot_fit_are_refused_and_doubtful_ones_are_noted() {
     );
     ground.execute("target", "ALTER TABLE customers DROP since, ADD since text");
     let repository = ground.repository();
-    let prepared =
-        restore::prepare(&repository, &header, &options, &pgstow_core::interrupt::Interrupt::new());
+    let prepared = restore::prepare(&repository, &header, &options, &Interrupt::new());
     let notes = prepared.unwrap_or_else(|error| panic!("{}", told(&error))).plan().notes.join("\n");
     assert!(
         notes.contains("column name") && notes.contains("character varying(2)") && !notes.contains("since"),
