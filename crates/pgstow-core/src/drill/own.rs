@@ -10,7 +10,9 @@ use super::roles;
 use crate::error::{Error, ErrorKind, Result};
 use crate::interrupt::Interrupt;
 use crate::monitor::{Event, Monitor};
-use crate::postgres::server::{DisposableServer, Folder, ServerBinaries, ServerOptions, remove_leftovers};
+use crate::postgres::server::{
+    DisposableServer, Folder, Purpose, ServerBinaries, ServerOptions, remove_leftovers,
+};
 use crate::postgres::{Connection, ConnectionSettings};
 
 /// What an empty cluster takes, in bytes.
@@ -52,13 +54,13 @@ impl Running {
         let major = backup.manifest.source.server_version_num / 10_000;
         let binaries = ServerBinaries::at_least(major, own.search_path.as_deref()).map_err(elsewhere)?;
         let mut notes = Vec::new();
-        for path in remove_leftovers(&own.folder) {
+        for path in remove_leftovers(&own.folder, Purpose::Drill) {
             notes.push(format!("removed {}, left by a drill that was killed", path.display()));
         }
         check_room(&own.folder, backup).map_err(elsewhere)?;
         interrupt.check()?;
         monitor.event(Event::Phase { name: "server" });
-        let folder = Folder::make(&own.folder)?;
+        let folder = Folder::make(&own.folder, Purpose::Drill)?;
         let names = backup.roles();
         let superuser = roles::superuser(&names);
         let options = ServerOptions {

@@ -7,7 +7,8 @@
 //! so its connections are trusted; TCP listens on 127.0.0.1 and always asks for a password.
 //!
 //! A server outlives its program when that is ended by SIGKILL, since nothing runs then. It goes
-//! on in `/tmp/pgstow-server-…`, out of reach of other accounts; `pg_ctl -D …/data stop` ends it.
+//! on in `pgstow-server-…`, out of reach of other accounts; `pg_ctl -D …/data stop` ends it. Where it
+//! lies in a [`Folder`], whoever comes next can tell that it is dead, and removes it.
 
 mod account;
 mod binaries;
@@ -30,7 +31,7 @@ use super::settings::{ConnectionSettings, Host, Secret, SslMode};
 use crate::error::{Error, Result};
 use account::Account;
 pub use binaries::ServerBinaries;
-pub use leftover::{Folder, remove_leftovers};
+pub use leftover::{Folder, Purpose, remove_leftovers};
 
 /// Port in the socket's name of a server without TCP; its directory is its own.
 const SOCKET_PORT: u16 = 5432;

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use pgstow_core::backup::BackupOptions;
 use pgstow_core::postgres::Connection;
-use pgstow_core::postgres::server::{DisposableServer, ServerBinaries, ServerOptions};
+use pgstow_core::postgres::server::{
+    DisposableServer, Folder, Purpose, ServerBinaries, ServerOptions, remove_leftovers,
+};
 use pgstow_core::postgres::settings::ConnectionSettings;
 use pgstow_core::repository::format::id::{EnvironmentName, Label};
 use pgstow_core::repository::format::manifest::Selection;
@@ -57,8 +59,14 @@ pub(crate) struct Arguments {
 /// Where the file goes on its way.
 struct Place {
     connection: ConnectionSettings,
-    /// Stopped and removed when dropped.
-    server: Option<DisposableServer>,
+    server: Option<ThrowAway>,
+}
+
+/// A running server. Dropping it stops the server and removes its folder.
+struct ThrowAway {
+    // In this order: the server lies in the folder.
+    server: DisposableServer,
+    _folder: Folder,
 }
 
 pub(super) fn run(app: &App<'_>, arguments: &Arguments) -> Result<Exit, Failure> {
@@ -98,16 +106,29 @@ fn place(app: &App<'_>, arguments: &Arguments, facts: &FileFacts) -> Result<Plac
             .hint(via));
     }
     app.interrupt.check()?;
+    let server = throw_away(app, &binaries)?;
+    let mut connection = Connection::open(&server.server.settings("postgres"), &app.interrupt)?;
+    connection.execute(&format!("CREATE DATABASE {DATABASE} TEMPLATE template0"))?;
+    Ok(Place { connection: server.server.settings(DATABASE), server: Some(server) })
+}
+
+/// Starts a server in the folder for temporary files, after removing those that killed imports left there.
+fn throw_away(app: &App<'_>, binaries: &ServerBinaries) -> Result<ThrowAway> {
+    let parent = app.current_folder().join(app.process.temporary_folder());
+    for path in remove_leftovers(&parent, Purpose::Import) {
+        app.note(&format!("removed {}, left by an import that was killed", path.display()));
+    }
     app.note(&format!("a throw-away PostgreSQL {} server", binaries.major()));
+    let folder = Folder::make(&parent, Purpose::Import)?;
     let server = DisposableServer::start(&ServerOptions {
         binaries: Some(binaries.directory().to_owned()),
-        search_path,
+        search_path: app.process.search_path(),
+        parent_directory: folder.path().to_owned(),
         configuration: vec!["wal_level = logical".to_owned()],
         ..ServerOptions::default()
-    })?;
-    let mut connection = Connection::open(&server.settings("postgres"), &app.interrupt)?;
-    connection.execute(&format!("CREATE DATABASE {DATABASE} TEMPLATE template0"))?;
-    Ok(Place { connection: server.settings(DATABASE), server: Some(server) })
+    })
+    .map_err(|error| error.hint("TMPDIR names another place for it"))?;
+    Ok(ThrowAway { server, _folder: folder })
 }
 
 /// Restores the file there. On the throw-away server the file's roles are made; elsewhere those that are

@@ -8,4 +8,6 @@ mod damage;
 mod ground;
 mod guards;
 mod import;
+mod interrupt;
+mod memory;
 mod round_trip;

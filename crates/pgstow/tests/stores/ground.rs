@@ -28,12 +28,8 @@ impl Host {
     /// A host whose repository is in a bucket that it opens as the owner.
     pub(crate) fn with_bucket(source: &Database, store: &ObjectStore) -> Self {
         let mut workspace = Workspace::with_source(source);
-        for (name, value) in store.variables() {
-            workspace.set(name, value);
-        }
-        let host = Self { workspace, secret: Some(store.owner.secret.clone()) };
-        host.configure(&store.section(PREFIX));
-        host
+        workspace.use_bucket(store, PREFIX);
+        Self { workspace, secret: Some(store.owner.secret.clone()) }
     }
 
     /// Uses other keys from now on.

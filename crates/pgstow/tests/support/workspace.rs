@@ -7,6 +7,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use super::object_stores::ObjectStore;
 use super::program::{self, Outcome, Running};
 use super::psql::Database;
 use super::servers::{client_programs, programs};
@@ -64,6 +65,28 @@ impl Workspace {
         let text =
             format!("[repository]\nurl = 'backups'\n[env.prod]\nurl = '${{DATABASE_URL_PROD}}'\n{more}");
         std::fs::write(self.path().join("pgstow.toml"), text).expect("a configuration");
+    }
+
+    /// Makes a key; its public one.
+    pub(crate) fn new_key(&self, file: &Path) -> String {
+        let file = file.to_str().expect("paths of tests are text");
+        self.run(&["key", "new", "--output", file, "--quiet"]).succeeded().stdout.trim().to_owned()
+    }
+
+    /// Makes the repository an encrypted one; the file with its private key.
+    pub(crate) fn encrypt(&self) -> PathBuf {
+        let key = self.temporary().join("key.txt");
+        let public = self.new_key(&key);
+        self.run(&["init", "--encrypt-to", &public]).succeeded();
+        key
+    }
+
+    /// Keeps the repository in a bucket that is opened as its owner.
+    pub(crate) fn use_bucket(&mut self, store: &ObjectStore, prefix: &str) {
+        for (name, value) in store.variables() {
+            self.set(name, value);
+        }
+        std::fs::write(self.path().join("pgstow.toml"), store.section(prefix)).expect("a configuration");
     }
 
     /// Names a database: `DATABASE_URL_<name>`.

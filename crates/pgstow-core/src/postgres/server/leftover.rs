@@ -14,8 +14,25 @@ use tempfile::TempDir;
 
 use crate::error::{Error, Result};
 
-/// How names of such folders begin.
-const PREFIX: &str = "pgstow-drill-";
+/// What a folder is made for. Each kind is cleared by those that make it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// A drill.
+    Drill,
+    /// The import of a file.
+    Import,
+}
+
+impl Purpose {
+    /// How names of such folders begin.
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Drill => "pgstow-drill-",
+            Self::Import => "pgstow-import-",
+        }
+    }
+}
+
 /// The file that a live program holds a lock on.
 const LOCK: &str = "lock";
 
@@ -31,13 +48,13 @@ impl Folder {
     ///
     /// # Errors
     /// The system's.
-    pub fn make(parent: &Path) -> Result<Self> {
+    pub fn make(parent: &Path, purpose: Purpose) -> Result<Self> {
         let make = || -> io::Result<Self> {
             // Under root the server runs as another account and has a folder of its own in here.
             let mode = if rustix::process::geteuid().is_root() { 0o711 } else { 0o700 };
             let private = fs::Permissions::from_mode(mode);
             let mut builder = tempfile::Builder::new();
-            let directory = builder.prefix(PREFIX).permissions(private).tempdir_in(parent)?;
+            let directory = builder.prefix(purpose.prefix()).permissions(private).tempdir_in(parent)?;
             let lock = File::create_new(directory.path().join(LOCK))?;
             flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
             Ok(Self { directory, _lock: lock })
@@ -55,9 +72,10 @@ impl Folder {
 
 /// Ends and removes what killed programs left in `parent`; the folders removed. What is not surely dead,
 /// or not ours, stays.
-pub fn remove_leftovers(parent: &Path) -> Vec<PathBuf> {
+pub fn remove_leftovers(parent: &Path, purpose: Purpose) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(parent) else { return Vec::new() };
-    let named = entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX));
+    let is_named = |name: std::ffi::OsString| name.to_string_lossy().starts_with(purpose.prefix());
+    let named = entries.flatten().filter(|entry| is_named(entry.file_name()));
     let mut removed: Vec<PathBuf> =
         named.map(|entry| entry.path()).filter(|path| remove_dead(path).unwrap_or(false)).collect();
     removed.sort();

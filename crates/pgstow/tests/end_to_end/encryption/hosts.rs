@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
-use super::{SECRETS, encrypt_to, encrypted, new_key, reuse, text};
+use super::{SECRETS, encrypt_to, encrypted, reuse, text};
 use crate::support::oracle;
 use crate::support::servers::{DEFAULT_MAJOR, Server};
 use crate::support::workspace::{Workspace, files_below};
@@ -167,7 +167,7 @@ fn other_recipients_get_everything_anew_and_removed_ones_nothing() {
     let before = objects(&workspace);
 
     let second = workspace.temporary().join("second.txt");
-    let second_public = new_key(&workspace, &second);
+    let second_public = workspace.new_key(&second);
     encrypt_to(&workspace, &[&second_public]);
     workspace.run(&["backup", "prod"]).succeeded().saying(&[
         "everything: earlier backups are encrypted to other public keys (encrypt_to changed)",

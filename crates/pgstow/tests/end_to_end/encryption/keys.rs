@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{SECRETS, encrypt_to, encrypted, new_key, stock, text};
+use super::{SECRETS, encrypt_to, encrypted, stock, text};
 use crate::support::servers::{self, DEFAULT_MAJOR};
 use crate::support::workspace::Workspace;
 
@@ -144,7 +144,7 @@ fn a_new_key_is_its_owners_alone_and_overwrites_nothing() {
     use std::os::unix::fs::PermissionsExt;
     let workspace = Workspace::new();
     let file = workspace.temporary().join("key.txt");
-    let public = new_key(&workspace, &file);
+    let public = workspace.new_key(&file);
     let mode = std::fs::metadata(&file).expect("a key").permissions().mode() & 0o777;
     assert_eq!(mode, 0o600);
     let before = std::fs::read(&file).expect("a key");

@@ -1,6 +1,6 @@
 //! What is said, and with which exit code, when a key is wrong or missing.
 
-use super::{encrypt_to, encrypted, new_key, text};
+use super::{encrypt_to, encrypted, text};
 use crate::support::servers::{self, DEFAULT_MAJOR};
 use crate::support::workspace::Workspace;
 
@@ -27,7 +27,7 @@ fn a_missing_a_wrong_and_a_broken_key_are_told_apart() {
     workspace.run(&["list"]).succeeded().saying(&[&id]);
 
     let other = folder.join("other.txt");
-    let other_public = new_key(&workspace, &other);
+    let other_public = workspace.new_key(&other);
     for (reader, _) in readers {
         let all: Vec<&str> = reader.iter().copied().chain(["--identity", text(&other)]).collect();
         workspace.run(&all).ended_with(7).saying(&["wrong key", &id, &public, &other_public]);
@@ -98,7 +98,7 @@ fn a_repository_stays_encrypted_or_plain_as_it_was_made() {
     plain.run(&["init"]).succeeded();
     plain.backup(&[]);
     let key = plain.temporary().join("key.txt");
-    let public = new_key(&plain, &key);
+    let public = plain.new_key(&key);
     encrypt_to(&plain, &[&public]);
     let before = plain.repository_files();
     plain.run(&["backup", "prod"]).ended_with(4).saying(&[

@@ -24,15 +24,8 @@ COMMENT ON TABLE tiny_plugh IS 'grue lurks here';
 /// A workspace whose repository is encrypted, and the file with its private key.
 fn encrypted(source: &Database) -> (Workspace, PathBuf) {
     let workspace = Workspace::with_source(source);
-    let key = workspace.temporary().join("key.txt");
-    let public = new_key(&workspace, &key);
-    workspace.run(&["init", "--encrypt-to", &public]).succeeded();
+    let key = workspace.encrypt();
     (workspace, key)
-}
-
-/// Makes a key; its public one.
-fn new_key(workspace: &Workspace, file: &Path) -> String {
-    workspace.run(&["key", "new", "--output", text(file), "--quiet"]).succeeded().stdout.trim().to_owned()
 }
 
 fn text(path: &Path) -> &str {
