@@ -140,7 +140,7 @@ pub(super) fn different_policies<'e>(
 }
 
 /// Removes what is not the user's at the target, and what is said of it.
-fn leave_out_platforms(entries: &mut Vec<Entry>, source: &Hosting, target: &Hosting) {
+pub(super) fn leave_out_platforms(entries: &mut Vec<Entry>, source: &Hosting, target: &Hosting) {
     let mut gone = BTreeSet::new();
     entries.retain(|entry| {
         let kept = is_restored(entry, source, target);

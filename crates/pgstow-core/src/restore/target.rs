@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::hosted::{self, DashboardMade};
 use super::roles::Rights;
 use super::selection::TableName;
-use crate::inventory::{Inventory, ObjectKind, Privilege};
+use crate::inventory::{Inventory, ObjectKind, Privilege, name_parts};
 use crate::platform::{Hosting, Platform};
 use crate::postgres::capabilities::may_silence_triggers;
 use crate::postgres::catalog::{hosting, inventory};
@@ -139,6 +139,22 @@ impl TargetState {
         let mut inventory = std::mem::take(&mut self.inventory);
         self.leave_out_kept(&mut inventory);
         self.inventory = inventory;
+    }
+
+    /// Whether that is something which a dashboard made and which stays. Event triggers have names of
+    /// their own, and their functions no arguments.
+    pub(super) fn keeps(&self, kind: &str, schema: Option<&str>, name: &str) -> bool {
+        let named = |kept: &str| {
+            let parts = name_parts(kept);
+            let (object, schemas) = parts.split_last().map_or(("", &[][..]), |(last, rest)| (last, rest));
+            let own = |name: &str| name.split('(').next().unwrap_or_default().to_owned();
+            own(object) == own(name) && schemas.iter().map(String::as_str).eq(schema)
+        };
+        self.kept.iter().any(|(kept, shown)| match kept {
+            ObjectKind::EventTrigger => kind == "EVENT TRIGGER" && named(shown),
+            ObjectKind::Function => kind == "FUNCTION" && named(shown),
+            _ => false,
+        })
     }
 
     fn leave_out_kept(&self, inventory: &mut Inventory) {

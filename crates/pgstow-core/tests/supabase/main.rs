@@ -4,6 +4,7 @@
 mod acceptance;
 mod checks;
 mod drill;
+mod files;
 mod liveness;
 mod realism;
 mod stand_in;

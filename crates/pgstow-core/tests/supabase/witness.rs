@@ -18,7 +18,7 @@ use crate::checks::compared;
 use crate::stand_in::{CUSTOMER, DATABASE, client_programs};
 
 /// A stock client that points at a server as a superuser.
-fn client(program: &str, server: &DisposableServer, superuser: &str) -> Command {
+pub(crate) fn client(program: &str, server: &DisposableServer, superuser: &str) -> Command {
     let mut command = Command::new(client_programs(server.binaries().major()).join(program));
     command
         .env_clear()

@@ -200,3 +200,37 @@ fn a_name_that_is_both_a_backup_and_a_file_is_refused() {
     std::fs::write(workspace.path().join("latest"), "SELECT 1;").expect("a file");
     workspace.run(&["restore", "latest", "--to", "prod"]).ended_with(2).saying(&["./latest"]);
 }
+
+/// Two tables, one of which refers to the other.
+const ORDERS: &str = "
+CREATE TABLE customers (id integer PRIMARY KEY, name text);
+CREATE TABLE orders (id integer PRIMARY KEY, customer integer REFERENCES customers);
+INSERT INTO customers SELECT n, 'customer ' || n FROM generate_series(1, 50) AS n;
+INSERT INTO orders SELECT n, n % 50 + 1 FROM generate_series(1, 500) AS n;
+";
+
+#[test]
+fn rows_without_those_that_they_refer_to_change_nothing() {
+    let source = servers::shared(DEFAULT_MAJOR).database("source");
+    source.run(ORDERS);
+    let target = servers::shared(DEFAULT_MAJOR).database("target");
+    target.run(ORDERS);
+    target.run("TRUNCATE customers, orders");
+    let untouched = oracle::state(&target);
+    let workspace = workspace(&target);
+    for (name, format) in [("custom", "-Fc"), ("plain", "-Fp")] {
+        let file = dump(&source, &workspace, name, &[format, "--data-only", "--table=orders"]);
+        let loaded = workspace.run(&["restore", text(&file), "--to", "dev"]).ended_with(1);
+        loaded.saying(&["500 rows of table public.orders violate foreign key orders_customer_fkey"]);
+        oracle::assert_same(&untouched, &oracle::state(&target));
+    }
+    // What refers to a table goes with it or keeps it.
+    target.run("INSERT INTO customers VALUES (7, 'of today'); INSERT INTO orders VALUES (1, 7)");
+    let untouched = oracle::state(&target);
+    let file = dump(&source, &workspace, "customers", &["-Fc", "--data-only", "--table=customers"]);
+    let emptied =
+        workspace.run(&["restore", text(&file), "--to", "dev", "--data-only", "--truncate", "--yes"]);
+    emptied.ended_with(4).saying(&["orders", "nothing was changed"]);
+    assert!(workspace.backups().is_empty(), "what is refused needs no safety backup");
+    oracle::assert_same(&untouched, &oracle::state(&target));
+}

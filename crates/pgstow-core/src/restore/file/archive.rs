@@ -15,12 +15,15 @@ use crate::archive::input::{Copied, Input};
 use crate::archive::sql::{self, Name, Piece, Script, classify};
 use crate::archive::toc::{Decode, Toc};
 use crate::error::{Error, Result};
+use crate::inventory::Inventory;
 use crate::platform::{Hosting, Keeper};
+use crate::postgres::Connection;
 use crate::postgres::identifier::{display_name, quote_identifier, quote_literal};
 use crate::restore::entry::{self, Surroundings};
 use crate::restore::hosted;
 use crate::restore::plan::phases;
-use crate::restore::selection::{Carried, Graph, choose};
+use crate::restore::platform;
+use crate::restore::selection::{Carried, Chosen, Graph, choose};
 use crate::restore::target::TargetState;
 
 /// Large objects made by one statement.
@@ -35,6 +38,9 @@ pub(super) struct Archive {
     entries: Vec<Entry>,
     /// The COPY statement of each entry.
     copies: Vec<String>,
+    /// What of the entries is not restored, by pg_dump's id: the platform's, and what the login may not make.
+    left_out: BTreeSet<i32>,
+    remarks: Vec<String>,
 }
 
 /// What is going on while the steps are given.
@@ -50,7 +56,14 @@ impl Archive {
     /// Reads the table of contents.
     pub(super) fn open(file: DumpFile) -> Result<Self> {
         let toc = file.toc()?;
-        Ok(Self { file, toc, entries: Vec::new(), copies: Vec::new() })
+        Ok(Self {
+            file,
+            toc,
+            entries: Vec::new(),
+            copies: Vec::new(),
+            left_out: BTreeSet::new(),
+            remarks: Vec::new(),
+        })
     }
 
     /// Makes text of the entries, with the help of the server where it is of another encoding.
@@ -60,8 +73,52 @@ impl Archive {
         Ok(())
     }
 
-    pub(super) fn entries(&self) -> &[Entry] {
-        &self.entries
+    /// Leaves out what the target's platform keeps for itself, and what the login may not make on its
+    /// tables. The triggers and policies that the login may not make: kind, schema, tag.
+    ///
+    /// # Errors
+    /// The server's.
+    pub(super) fn leave_out(
+        &mut self,
+        connection: &mut Connection,
+        target: &TargetState,
+    ) -> Result<Vec<(String, String, String)>> {
+        let mut entries = self.entries.clone();
+        hosted::leave_out_platforms(&mut entries, &Hosting::default(), &target.hosting);
+        let graph = Graph::new(&entries);
+        let all = choose(&graph, &Carried::Everything).entries;
+        let mut chosen = Chosen { entries: all.clone(), ..Chosen::default() };
+        let no_inventory = Inventory::default();
+        platform::leave_out_forbidden(connection, &graph, &mut chosen, &no_inventory, target)?;
+        platform::leave_out_reserved(connection, &graph, &mut chosen, &no_inventory, target)?;
+        let possible: BTreeSet<usize> = chosen.entries.iter().copied().collect();
+        let impossible = all.iter().filter(|index| !possible.contains(index));
+        let impossible: BTreeSet<i32> = impossible.map(|&index| entries[index].id).collect();
+        let restored: BTreeSet<i32> = entries.iter().map(|entry| entry.id).collect();
+        let ids = self.entries.iter().map(|entry| entry.id);
+        self.left_out = ids.filter(|id| !restored.contains(id)).chain(impossible).collect();
+        let follows = |entry: &&Entry| self.follows_left_out(entry, &target.hosting);
+        let described: Vec<i32> = entries.iter().filter(follows).map(|entry| entry.id).collect();
+        self.left_out.extend(described);
+        self.remarks = chosen.remarks;
+        Ok(chosen.forbidden)
+    }
+
+    /// Whether an entry says something of what is left out: privileges or a comment of an object, default
+    /// privileges in a schema of the platform.
+    fn follows_left_out(&self, entry: &Entry, hosting: &Hosting) -> bool {
+        match (entry.kind.as_str(), &entry.schema) {
+            ("DEFAULT ACL", Some(schema)) => hosting.keeper(schema) != Keeper::User,
+            ("ACL" | "COMMENT" | "SECURITY LABEL", _) => {
+                entry.dependencies.iter().any(|id| self.left_out.contains(id))
+            }
+            _ => false,
+        }
+    }
+
+    /// Those that are restored.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| !self.left_out.contains(&entry.id))
     }
 
     /// The encoding of the rows.
@@ -104,10 +161,10 @@ impl Archive {
 
 impl Walker<'_> {
     fn all(&mut self) -> Result<()> {
-        let entries = self.archive.entries();
+        let entries = self.archive.entries.as_slice();
         let graph = Graph::new(entries);
         let mut chosen = choose(&graph, &Carried::Everything);
-        for remark in std::mem::take(&mut chosen.remarks) {
+        for remark in std::mem::take(&mut chosen.remarks).into_iter().chain(self.archive.remarks.clone()) {
             (self.visit)(Step::LeftOut(remark))?;
         }
         self.leave_out_platform(entries)?;
@@ -139,9 +196,8 @@ impl Walker<'_> {
         self.replay(&phases.late)
     }
 
-    /// What a platform keeps for itself is left out.
     fn is_wanted(&self, entry: &Entry) -> bool {
-        hosted::is_restored(entry, &Hosting::default(), &self.target.hosting)
+        !self.archive.left_out.contains(&entry.id)
     }
 
     fn leave_out_platform(&mut self, entries: &[Entry]) -> Result<()> {
@@ -175,7 +231,7 @@ impl Walker<'_> {
 
     /// How the archive writes strings.
     fn strings(&mut self) -> Result<()> {
-        let entries = self.archive.entries().iter();
+        let entries = self.archive.entries.as_slice().iter();
         let off =
             entries.clone().any(|entry| entry.kind == "STDSTRINGS" && entry.definition.contains("'off'"));
         if off {
@@ -199,7 +255,7 @@ impl Walker<'_> {
         let archive = self.archive;
         let target = self.target;
         let new_methods: BTreeSet<&str> = archive
-            .entries()
+            .entries
             .iter()
             .filter(|entry| entry.kind == "ACCESS METHOD")
             .map(|entry| entry.tag.as_str())
@@ -213,7 +269,7 @@ impl Walker<'_> {
             has_function: &|_, _| false,
             schema_for_extension: &|_| None,
         };
-        for entry in indexes.iter().filter_map(|&index| archive.entries().get(index)) {
+        for entry in indexes.iter().filter_map(|&index| archive.entries.as_slice().get(index)) {
             self.with_path(entry)?;
             let name = entry::name(entry);
             let object = Name { schema: entry.schema.clone(), name: entry.tag.clone() };
@@ -264,7 +320,7 @@ impl Walker<'_> {
         let first = named.and_then(|rest| rest.split(' ').next()).unwrap_or_default();
         let groups = self
             .archive
-            .entries()
+            .entries
             .iter()
             .filter(|group| group.kind == "BLOB METADATA" && entry.dependencies.contains(&group.id));
         let oids: Vec<u32> = groups.flat_map(oids_of_group).collect();
@@ -276,7 +332,7 @@ impl Walker<'_> {
     }
 
     fn make_large_objects(&mut self) -> Result<()> {
-        let entries = self.archive.entries();
+        let entries = self.archive.entries.as_slice();
         for entry in entries.iter().filter(|entry| matches!(entry.kind.as_str(), "BLOB" | "BLOB METADATA")) {
             let oids = if entry.kind == "BLOB" {
                 entry.tag.parse().into_iter().collect()
@@ -330,7 +386,7 @@ impl Walker<'_> {
 
     fn block(&mut self, block: Block<'_>) -> Result<()> {
         let archive = self.archive;
-        let entry = archive.entries().get(block.entry);
+        let entry = archive.entries.as_slice().get(block.entry);
         let entry = entry.ok_or_else(|| Error::failed("an entry is not there"))?;
         if !self.is_wanted(entry) {
             return Ok(());

@@ -1,6 +1,6 @@
 //! The second reading of a file: every step carried out, in one transaction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write as _};
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,7 +22,7 @@ use crate::restore::journal::Journal;
 use crate::restore::plan::kind_of;
 use crate::restore::selection::TableName;
 use crate::restore::session::{Session, describe, is_fatal};
-use crate::restore::{clear, finish, postgrest};
+use crate::restore::{clear, finish, postgrest, rows};
 
 /// Statements sent in one message at most, and their bytes.
 const BATCH_STATEMENTS: usize = 64;
@@ -104,16 +104,22 @@ fn atomically(
         batch: Vec::new(),
         loaded: BTreeMap::new(),
         kept: BTreeMap::new(),
+        closed: BTreeSet::new(),
         not_made: BTreeMap::new(),
     };
     loader.run()?;
-    let Loader { loaded, kept, not_made, .. } = loader;
+    let Loader { loaded, kept, closed, not_made, .. } = loader;
     let encoding = client_encoding(&prepared.session.connection);
     // Whatever the file has set.
     prepared.session.unit("RESET SESSION AUTHORIZATION").map_err(Error::from)?;
     pin(&mut prepared.session.connection, Purpose::Restore, encoding).map_err(Error::from)?;
+    if !prepared.parts.definitions && prepared.target.may_replicate {
+        // The target's foreign keys were silent.
+        let tables: BTreeSet<TableName> = loaded.keys().cloned().collect();
+        rows::check_keys(&mut prepared.session, &tables, journal)?;
+    }
     monitor.event(Event::Phase { name: "compare" });
-    let lines = verify::compare(prepared, &verify::Arrived { loaded, kept, not_made })?;
+    let lines = verify::compare(prepared, &verify::Arrived { loaded, kept, closed, not_made })?;
     prepared.session.commit(monitor)?;
     Ok(lines)
 }
@@ -145,6 +151,8 @@ struct Loader<'a> {
     loaded: BTreeMap<TableName, u64>,
     /// Rows that tables of extensions keep besides those of the file.
     kept: BTreeMap<TableName, u64>,
+    /// Tables of extensions that the login may not write to: their rows are left out.
+    closed: BTreeSet<TableName>,
     /// Objects that are not made, since a role that they name is not there.
     not_made: BTreeMap<ObjectKind, usize>,
 }
@@ -209,6 +217,9 @@ impl Loader<'_> {
         }
         if let Act::Insert { table, rows, .. } = &statement.act {
             self.begin_table(table)?;
+            if self.closed.contains(table) {
+                return Ok(());
+            }
             *self.loaded.entry(table.clone()).or_default() += rows;
         }
         let bytes: usize = self.batch.iter().map(|waiting| waiting.text.len()).sum();
@@ -306,19 +317,27 @@ impl Loader<'_> {
 
     /// The extension's own rows of one of its tables stay, those that a dump holds are replaced.
     fn begin_table(&mut self, table: &TableName) -> Result<()> {
-        if self.loaded.contains_key(table) {
+        if self.loaded.contains_key(table) || self.closed.contains(table) {
             return Ok(());
         }
         self.flush()?;
-        let connection = &mut self.prepared.session.connection;
-        if let Some(kept) = configuration::clear(connection, table).map_err(Error::from)? {
-            self.kept.insert(table.clone(), kept);
+        match self.prepared.session.guarded(|connection| configuration::clear(connection, table)) {
+            Ok(kept) => self.kept.extend(kept.map(|kept| (table.clone(), kept))),
+            Err(error) if error.code() == Some("42501") => {
+                let shown = display_name(&table.0, &table.1);
+                self.journal.remark(format!("rows of {shown} are not restored: {}", describe(&error)));
+                self.closed.insert(table.clone());
+            }
+            Err(error) => return Err(error.into()),
         }
         Ok(())
     }
 
     fn rows(&mut self, to: Destination, rows: &mut dyn Rows) -> Result<()> {
         self.begin_table(&to.table)?;
+        if self.closed.contains(&to.table) {
+            return rows.pass(&mut |_| Ok(self.interrupt.check()?)).map(drop);
+        }
         let shown = display_name(&to.table.0, &to.table.1);
         let bytes = self.prepared.survey.tables.get(&to.table).map_or(0, |loaded| loaded.bytes);
         self.monitor.event(Event::TableStarted { table: &shown, bytes });

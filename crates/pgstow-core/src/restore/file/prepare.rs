@@ -7,22 +7,22 @@ use super::roles::FileRoles;
 use super::step::Source;
 use super::survey::{Loaded, Survey};
 use super::{FileFacts, FileOptions, PreparedFile};
-use crate::archive::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::interrupt::Interrupt;
-use crate::inventory::ObjectKind;
+use crate::inventory::{Inventory, ObjectKind};
 use crate::monitor::{Event, Monitor};
-use crate::platform::{Hosting, Keeper};
+use crate::platform::Keeper;
 use crate::postgres::Connection;
 use crate::postgres::identifier::{display_name, quote_literal, quote_qualified};
 use crate::repository::format::manifest::Sections;
 use crate::restore::clear::{self, Cover};
 use crate::restore::guards::Origin;
+use crate::restore::hosted::DashboardMade;
 use crate::restore::plan::RestorePlan;
 use crate::restore::selection::{Carried, Graph, TableName, choose};
 use crate::restore::session::Session;
 use crate::restore::target::{self, TargetState};
-use crate::restore::{Parts, guards, hosted};
+use crate::restore::{Parts, guards, platform};
 
 /// Names that a refusal lists before it only counts.
 const NAMED: usize = 5;
@@ -40,12 +40,16 @@ pub(super) fn prepare(
     let mut source = Source::open(&options.path)?;
     let facts = source.facts()?;
     let mut session = Session::open(&options.connection, interrupt)?;
-    let target = target::read(&mut session.connection).map_err(Error::from)?;
+    let mut target = target::read(&mut session.connection).map_err(Error::from)?;
+    // A file has no inventory to compare them with: they stay.
+    target.keep(DashboardMade::find(&target, &Inventory::default()));
     session.login.clone_from(&target.login);
     monitor.event(Event::Connected { endpoint: &target.target, server: &target.server() });
     if let Source::Archive(archive) = &mut source {
         archive.decode(&mut |encoding, texts| decode(&mut session.connection, encoding, texts))?;
         check_origin(&facts, &archive.encoding(), &target)?;
+        let forbidden = archive.leave_out(&mut session.connection, &target)?;
+        target.called = platform::called_functions(&mut session.connection, &forbidden)?;
     }
     let survey = Survey::of(&source, &target, monitor, interrupt)?;
     if let Source::Plain(_) = source {
@@ -182,7 +186,9 @@ fn check_definitions(
     if !is_empty && !options.clean {
         guards::check_empty(target)?;
     }
-    let schemas: BTreeSet<&str> = survey.made.iter().filter_map(|entry| entry.schema.as_deref()).collect();
+    // Triggers and policies, such as the user's on the platform's tables, need no right on a schema.
+    let made = survey.made.iter().filter(|entry| !matches!(entry.kind.as_str(), "TRIGGER" | "POLICY"));
+    let schemas: BTreeSet<&str> = made.filter_map(|entry| entry.schema.as_deref()).collect();
     let new: Vec<&str> =
         survey.names("SCHEMA").filter(|schema| !target.schemas.contains_key(*schema)).collect();
     guards::check_rights(&new, &schemas.iter().copied().collect::<Vec<_>>(), target)?;
@@ -190,12 +196,7 @@ fn check_definitions(
         return Ok(None);
     }
     let large_objects = if parts.rows { survey.large_objects.clone() } else { BTreeSet::new() };
-    let of_archive: Vec<Entry> = source
-        .entries()
-        .iter()
-        .filter(|entry| hosted::is_restored(entry, &Hosting::default(), &target.hosting))
-        .cloned()
-        .collect();
+    let of_archive = source.entries();
     let entries = if of_archive.is_empty() { survey.made.as_slice() } else { of_archive.as_slice() };
     let graph = Graph::new(entries);
     let chosen = choose(&graph, &Carried::Everything);
@@ -223,6 +224,7 @@ fn check_rows(
     }
     let taken: BTreeSet<u32> = survey.large_objects.intersection(&target.large_objects).copied().collect();
     if clean {
+        guards::check_truncation(&survey.tables.keys().cloned().collect(), target)?;
         return Ok((!taken.is_empty()).then(|| Cover { large_objects: taken, ..Cover::default() }));
     }
     let filled = filled(connection, survey, target)?;

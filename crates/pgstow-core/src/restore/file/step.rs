@@ -12,6 +12,7 @@ use crate::archive::file::{DumpFile, Format};
 use crate::archive::input::Copied;
 use crate::archive::sql::Name;
 use crate::error::Result;
+use crate::postgres::identifier::display_name;
 use crate::restore::selection::TableName;
 use crate::restore::target::TargetState;
 
@@ -133,22 +134,37 @@ impl Source {
         }
     }
 
-    /// Goes through the file.
+    /// Goes through the file. What the target keeps for itself is not made again.
     ///
     /// # Errors
     /// The file's, those of `visit`.
     pub(super) fn walk(&self, target: &TargetState, visit: &mut Visit<'_>) -> Result<()> {
+        let mut unless_kept = |step: Step<'_>| match kept(&step, target) {
+            Some(name) => visit(Step::Noted(format!("{name} stays as it is at the target"))),
+            None => visit(step),
+        };
         match self {
-            Self::Archive(archive) => archive.walk(target, visit),
-            Self::Plain(file) => file.walk(visit),
+            Self::Archive(archive) => archive.walk(target, &mut unless_kept),
+            Self::Plain(file) => file.walk(&mut unless_kept),
         }
     }
 
-    /// The entries of an archive; none for a script.
-    pub(super) fn entries(&self) -> &[Entry] {
+    /// The entries of an archive that are restored; none for a script.
+    pub(super) fn entries(&self) -> Vec<Entry> {
         match self {
-            Self::Archive(archive) => archive.entries(),
-            Self::Plain(_) => &[],
+            Self::Archive(archive) => archive.entries().cloned().collect(),
+            Self::Plain(_) => Vec::new(),
         }
     }
+}
+
+/// What a step would make and the target keeps for itself.
+fn kept(step: &Step<'_>, target: &TargetState) -> Option<String> {
+    let Step::Statement(Statement { act: Act::Create { kind, object }, .. }) = step else { return None };
+    let schema = object.schema.as_deref();
+    let shown = || match schema {
+        Some(schema) => display_name(schema, &object.name),
+        None => object.name.clone(),
+    };
+    target.keeps(kind, schema, &object.name).then(|| format!("{} {}", kind.to_lowercase(), shown()))
 }

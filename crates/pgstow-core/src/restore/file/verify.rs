@@ -40,6 +40,8 @@ pub(super) struct Arrived {
     pub(super) loaded: BTreeMap<TableName, u64>,
     /// Rows that a table of an extension holds besides.
     pub(super) kept: BTreeMap<TableName, u64>,
+    /// Tables whose rows were left out, as the remarks tell.
+    pub(super) closed: BTreeSet<TableName>,
     /// Objects that were not made, as the plan has told.
     pub(super) not_made: BTreeMap<ObjectKind, usize>,
 }
@@ -98,8 +100,13 @@ fn objects(prepared: &PreparedFile, found: &Inventory, not_made: &BTreeMap<Objec
 fn rows(prepared: &mut PreparedFile, arrived: &Arrived) -> Result<Vec<Line>> {
     let connection = &mut prepared.session.connection;
     let roots = relations(connection, "p").map_err(Error::from)?;
-    let tables: Vec<(&TableName, u64, bool)> =
-        prepared.survey.tables.iter().map(|(name, table)| (name, table.rows, table.may_skip)).collect();
+    let tables: Vec<(&TableName, u64, bool)> = prepared
+        .survey
+        .tables
+        .iter()
+        .filter(|(name, _)| !arrived.closed.contains(*name))
+        .map(|(name, table)| (name, table.rows, table.may_skip))
+        .collect();
     let mut lines = Vec::new();
     for batch in tables.chunks(BATCH) {
         prepared.session.interrupt.check()?;
