@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::inventory::catalog::Catalog;
 use crate::inventory::{Inventory, ObjectKind, name_parts, parents, relation_name, tops};
 use crate::pattern::{Candidate, Choice, Patterns};
-use crate::repository::format::manifest::{Manifest, Selection};
+use crate::repository::format::manifest::{Manifest, Selection, Table};
 
 /// Which part of a backup to restore; nothing given means all of it. Patterns are those of a
 /// backup: `name` or `schema.name`, `*` and `?` are wildcards, double quotes make a part literal.
@@ -113,61 +113,98 @@ pub(super) fn narrow(
     if selection.is_everything() {
         return Ok(None);
     }
-    let patterns = selection.patterns()?;
-    let roots = roots(manifest, &catalog.inventory);
-    let candidate = |schema: &str, name: &str| Candidate {
-        schema: schema.to_owned(),
-        name: name.to_owned(),
-        root: roots.get(&(schema.to_owned(), name.to_owned())).cloned(),
+    let tables: BTreeSet<TableName> =
+        manifest.tables.iter().map(|table| (table.schema.clone(), table.name.clone())).collect();
+    let names = Names {
+        whose: manifest.backup.to_string(),
+        schemas: schemas(catalog, entries, &tables),
+        tables,
+        roots: roots(manifest, &catalog.inventory),
+        entries,
     };
-    let tables: Vec<Candidate> =
-        manifest.tables.iter().map(|table| candidate(&table.schema, &table.name)).collect();
-    let others: Vec<Candidate> = entries
-        .iter()
-        .filter(|entry| entry.kind != "TABLE" && is_relation(&entry.kind))
-        .filter_map(|entry| Some(candidate(entry.schema.as_deref()?, &entry.tag)))
-        .collect();
-    let all: Vec<Candidate> = tables.iter().chain(&others).cloned().collect();
-    let nothing_changed = |error: Error| error.context(&manifest.backup);
-    patterns.require_matches(&all).map_err(nothing_changed)?;
-    let schemas = schemas(catalog, entries, &tables);
-    patterns.require_schemas(schemas.iter().map(String::as_str)).map_err(nothing_changed)?;
-
-    let is_chosen = |candidate: &Candidate| patterns.choose(candidate) != Choice::Leave;
-    let of = |candidate: &Candidate| (candidate.schema.clone(), candidate.name.clone());
-    let chosen: BTreeSet<TableName> = tables.iter().filter(|table| is_chosen(table)).map(of).collect();
-    let in_archive = entries.iter().filter(|entry| entry.kind == "TABLE");
-    let in_archive = in_archive.filter_map(|entry| Some((entry.schema.clone()?, entry.tag.clone())));
-    let all_tables: BTreeSet<TableName> = tables.iter().map(of).chain(in_archive).collect();
-    let spared = all_tables.difference(&chosen).cloned().collect();
-    let is_limited = patterns.is_limited();
-    let mut relations = chosen.clone();
-    if is_limited {
-        relations.extend(others.iter().filter(|other| is_chosen(other)).map(of));
-    }
-    let schemas: BTreeSet<String> =
-        schemas.into_iter().filter(|schema| patterns.takes_schema(schema)).collect();
-    if relations.is_empty() && schemas.is_empty() {
-        return Err(Error::new(ErrorKind::Usage, "nothing is left to restore".to_owned())
-            .why("every table that is chosen is excluded too"));
-    }
-    manifest.tables.retain(|table| chosen.contains(&(table.schema.clone(), table.name.clone())));
-    if is_limited {
+    let narrowed = names.narrow(selection)?;
+    let is_chosen = |table: &Table| narrowed.tables.contains(&(table.schema.clone(), table.name.clone()));
+    manifest.tables.retain(is_chosen);
+    if narrowed.is_limited {
         manifest.large_objects.list.clear();
         manifest.large_objects.chunks.clear();
     }
-    Ok(Some(Narrowed { relations, schemas, is_limited, spared }))
+    Ok(Some(narrowed))
+}
+
+/// What there is to choose from, by name.
+pub(super) struct Names<'n> {
+    /// The backup or the file, for messages.
+    pub(super) whose: String,
+    pub(super) tables: BTreeSet<TableName>,
+    pub(super) schemas: BTreeSet<String>,
+    /// The top of each partition's tree.
+    pub(super) roots: BTreeMap<TableName, TableName>,
+    pub(super) entries: &'n [Entry],
+}
+
+impl Names<'_> {
+    fn candidate(&self, name: &TableName) -> Candidate {
+        let root = self.roots.get(name).cloned();
+        Candidate { schema: name.0.clone(), name: name.1.clone(), root }
+    }
+
+    /// What patterns choose.
+    ///
+    /// # Errors
+    /// Usage: a pattern that is not valid or matches nothing, with near names; nothing is left.
+    pub(super) fn narrow(&self, selection: &RestoreSelection) -> Result<Narrowed> {
+        let patterns = selection.patterns()?;
+        let of_kind = |entry: &&Entry| entry.kind != "TABLE" && is_relation(&entry.kind);
+        let named = |entry: &Entry| Some((entry.schema.clone()?, entry.tag.clone()));
+        let others: Vec<TableName> = self.entries.iter().filter(of_kind).filter_map(named).collect();
+        let all: Vec<Candidate> =
+            self.tables.iter().chain(&others).map(|name| self.candidate(name)).collect();
+        let nothing_changed = |error: Error| error.context(&self.whose);
+        patterns.require_matches(&all).map_err(nothing_changed)?;
+        patterns.require_schemas(self.schemas.iter().map(String::as_str)).map_err(nothing_changed)?;
+
+        let is_chosen = |name: &&TableName| patterns.choose(&self.candidate(name)) != Choice::Leave;
+        let tables: BTreeSet<TableName> = self.tables.iter().filter(is_chosen).cloned().collect();
+        let in_archive = self.entries.iter().filter(|entry| entry.kind == "TABLE").filter_map(named);
+        let all_tables: BTreeSet<TableName> = self.tables.iter().cloned().chain(in_archive).collect();
+        let spared = all_tables.difference(&tables).cloned().collect();
+        let is_limited = patterns.is_limited();
+        let mut relations = tables.clone();
+        if is_limited {
+            relations.extend(others.iter().filter(is_chosen).cloned());
+        }
+        let schemas: BTreeSet<String> =
+            self.schemas.iter().filter(|schema| patterns.takes_schema(schema)).cloned().collect();
+        if relations.is_empty() && schemas.is_empty() {
+            return Err(Error::new(ErrorKind::Usage, "nothing is left to restore".to_owned())
+                .why("every table that is chosen is excluded too"));
+        }
+        Ok(Narrowed { tables, relations, schemas, is_limited, spared })
+    }
 }
 
 /// What was asked for, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Narrowed {
-    relations: BTreeSet<TableName>,
-    schemas: BTreeSet<String>,
+    /// Chosen tables.
+    pub(super) tables: BTreeSet<TableName>,
+    /// The same with relations of other kinds that were named.
+    pub(super) relations: BTreeSet<TableName>,
+    pub(super) schemas: BTreeSet<String>,
     /// Only what is named comes; otherwise all but what is excluded.
     is_limited: bool,
     /// Tables that were left out, or that the backup does not carry: they are not touched.
     pub(super) spared: BTreeSet<TableName>,
+}
+
+impl Narrowed {
+    /// What a restore carries of something whole.
+    pub(super) fn carried(&self, target: &TargetState, clean: bool) -> Carried {
+        let schemas = if self.is_limited { self.schemas.clone() } else { BTreeSet::new() };
+        let part = Part { relations: self.relations.clone(), schemas, by_request: true, ..Part::default() };
+        beside(part, &self.spared, self.is_limited, target, clean)
+    }
 }
 
 /// What a restore carries: as the backup was made, and as was asked for.
@@ -194,14 +231,25 @@ pub(super) fn carried(
         },
         _ => Part { relations: names, ..Part::default() },
     };
-    part.publications.clone_from(&target.publications);
     part.by_request = narrowed.is_some();
+    beside(part, spared, is_limited || !tables.is_empty(), target, clean)
+}
+
+/// A part, with what of the target stays beside it.
+fn beside(
+    mut part: Part,
+    spared: &BTreeSet<TableName>,
+    is_limited: bool,
+    target: &TargetState,
+    clean: bool,
+) -> Carried {
+    part.publications.clone_from(&target.publications);
     let stays = |name: &TableName| {
         let replaced = part.relations.contains(name) || part.schemas.contains(&name.0);
         !clean || spared.contains(name) || !replaced
     };
     let there = relations_of(target).filter(stays);
-    if is_limited || !tables.is_empty() {
+    if is_limited {
         part.there = there.collect();
         return Carried::Only(part);
     }
@@ -230,11 +278,11 @@ fn relations_of(target: &TargetState) -> impl Iterator<Item = TableName> {
 }
 
 /// Schemas of a backup.
-fn schemas(catalog: &Catalog, entries: &[Entry], tables: &[Candidate]) -> BTreeSet<String> {
+fn schemas(catalog: &Catalog, entries: &[Entry], tables: &BTreeSet<TableName>) -> BTreeSet<String> {
     let items = catalog.inventory.items.iter().filter(|item| item.kind == ObjectKind::Schema);
     let named = items.map(|item| name_parts(&item.name).concat());
     let used = entries.iter().filter_map(|entry| entry.schema.clone());
-    named.chain(used).chain(tables.iter().map(|table| table.schema.clone())).collect()
+    named.chain(used).chain(tables.iter().map(|(schema, _)| schema.clone())).collect()
 }
 
 /// The top of each partition's tree.

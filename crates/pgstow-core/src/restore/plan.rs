@@ -164,7 +164,10 @@ pub(super) fn make(input: Input<'_>) -> (RestorePlan, Steps) {
     };
     let (chosen_names, along) = match &input.carried {
         Carried::Only(part) if part.by_request => {
-            (chosen_names(&chosen_entries, manifest, part, *parts), standing::along(graph, chosen, part))
+            let tables = manifest.tables.iter().map(|table| (table.schema.clone(), table.name.clone()));
+            let tables: Vec<TableName> = tables.collect();
+            let names = chosen_names(&chosen_entries, tables.iter(), part, *parts);
+            (names, standing::along(graph, chosen, part))
         }
         _ => (Vec::new(), Vec::new()),
     };
@@ -440,12 +443,17 @@ fn steps_in_words(input: &Input<'_>, phases: &Phases, tables: usize, atomic: boo
 }
 
 /// What was chosen by name, for people.
-fn chosen_names(entries: &[&Entry], manifest: &Manifest, part: &Part, parts: Parts) -> Vec<String> {
+pub(super) fn chosen_names<'t>(
+    entries: &[&Entry],
+    tables: impl Iterator<Item = &'t TableName>,
+    part: &Part,
+    parts: Parts,
+) -> Vec<String> {
     let schemas = part.schemas.iter().map(|schema| format!("schema {}", display_part(schema)));
     let named = |schema: &str| !part.schemas.contains(schema);
     if !parts.definitions {
-        let tables = manifest.tables.iter().filter(|table| named(&table.schema));
-        let tables = tables.map(|table| format!("table {}", display_name(&table.schema, &table.name)));
+        let tables = tables.filter(|(schema, _)| named(schema));
+        let tables = tables.map(|(schema, name)| format!("table {}", display_name(schema, name)));
         return schemas.chain(tables).collect();
     }
     let relations = entries.iter().filter(|entry| {

@@ -220,7 +220,7 @@ fn look(session: &mut Session, cover: &mut Cover, catalog: &Catalog) -> Result<S
 }
 
 /// The roles of `grant_to` that are there, and remarks on the others.
-fn grant_to(wanted: &[String], target: &TargetState) -> (Vec<String>, Vec<String>) {
+pub(super) fn grant_to(wanted: &[String], target: &TargetState) -> (Vec<String>, Vec<String>) {
     let (there, missing): (Vec<String>, Vec<String>) =
         wanted.iter().cloned().partition(|role| target.roles.contains_key(role));
     let remark = |role: &String| format!("role {role} of grant_to is not there and gets nothing");

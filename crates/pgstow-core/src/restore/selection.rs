@@ -55,7 +55,7 @@ impl<'a> Graph<'a> {
         self.entries.get(index).is_some_and(|entry| entry.kind == "TABLE")
     }
 
-    fn table_name(&self, index: usize) -> Option<TableName> {
+    pub(super) fn table_name(&self, index: usize) -> Option<TableName> {
         let entry = self.entries.get(index).filter(|entry| entry.kind == "TABLE")?;
         Some((entry.schema.clone()?, entry.tag.clone()))
     }

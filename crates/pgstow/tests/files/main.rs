@@ -10,4 +10,5 @@ mod guards;
 mod import;
 mod interrupt;
 mod memory;
+mod parts;
 mod round_trip;

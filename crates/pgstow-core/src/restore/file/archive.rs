@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::io;
 
 use super::FileFacts;
+use super::part::FilePart;
 use super::script;
 use super::step::{Act, Destination, Rows, Statement, Step, Visit};
 use crate::archive::Entry;
@@ -41,6 +42,8 @@ pub(super) struct Archive {
     /// What of the entries is not restored, by pg_dump's id: the platform's, and what the login may not make.
     left_out: BTreeSet<i32>,
     remarks: Vec<String>,
+    /// A part was asked for: what else is left out goes without saying.
+    is_part: bool,
 }
 
 /// What is going on while the steps are given.
@@ -63,6 +66,7 @@ impl Archive {
             copies: Vec::new(),
             left_out: BTreeSet::new(),
             remarks: Vec::new(),
+            is_part: false,
         })
     }
 
@@ -102,6 +106,13 @@ impl Archive {
         self.left_out.extend(described);
         self.remarks = chosen.remarks;
         Ok(chosen.forbidden)
+    }
+
+    /// Restores only a part.
+    pub(super) fn narrow(&mut self, part: &FilePart) {
+        self.left_out.extend(&part.left_out);
+        self.remarks.clone_from(&part.remarks);
+        self.is_part = true;
     }
 
     /// Whether an entry says something of what is left out: privileges or a comment of an object, default
@@ -164,10 +175,14 @@ impl Walker<'_> {
         let entries = self.archive.entries.as_slice();
         let graph = Graph::new(entries);
         let mut chosen = choose(&graph, &Carried::Everything);
-        for remark in std::mem::take(&mut chosen.remarks).into_iter().chain(self.archive.remarks.clone()) {
+        let mut remarks = self.archive.remarks.clone();
+        if !self.archive.is_part {
+            remarks.append(&mut chosen.remarks);
+            remarks.extend(self.platforms(entries));
+        }
+        for remark in remarks {
             (self.visit)(Step::LeftOut(remark))?;
         }
-        self.leave_out_platform(entries)?;
         chosen.entries.retain(|&index| entries.get(index).is_some_and(|entry| self.is_wanted(entry)));
         let phases = phases(&graph, &chosen);
         self.strings()?;
@@ -200,20 +215,18 @@ impl Walker<'_> {
         !self.archive.left_out.contains(&entry.id)
     }
 
-    fn leave_out_platform(&mut self, entries: &[Entry]) -> Result<()> {
+    /// What is left out of the platform's schemas, in words.
+    fn platforms(&self, entries: &[Entry]) -> Vec<String> {
         let hosting = &self.target.hosting;
         let schemas: BTreeSet<&str> = entries
             .iter()
             .filter_map(|entry| entry.schema.as_deref())
             .filter(|schema| hosting.keeper(schema) != Keeper::User)
             .collect();
-        for schema in schemas {
-            let platform = hosting.platform;
-            (self.visit)(Step::LeftOut(format!(
-                "what the file holds of schema {schema} is left out: {platform} makes it"
-            )))?;
-        }
-        Ok(())
+        let platform = hosting.platform;
+        let told =
+            |schema| format!("what the file holds of schema {schema} is left out: {platform} makes it");
+        schemas.into_iter().map(told).collect()
     }
 
     fn run(&mut self, act: Act, text: &str, name: &str) -> Result<()> {
@@ -333,7 +346,11 @@ impl Walker<'_> {
 
     fn make_large_objects(&mut self) -> Result<()> {
         let entries = self.archive.entries.as_slice();
-        for entry in entries.iter().filter(|entry| matches!(entry.kind.as_str(), "BLOB" | "BLOB METADATA")) {
+        let makes = |entry: &&Entry| matches!(entry.kind.as_str(), "BLOB" | "BLOB METADATA");
+        for entry in entries.iter().filter(makes) {
+            if !self.is_wanted(entry) {
+                continue;
+            }
             let oids = if entry.kind == "BLOB" {
                 entry.tag.parse().into_iter().collect()
             } else {
@@ -348,6 +365,9 @@ impl Walker<'_> {
                 && entry.tag.starts_with("LARGE OBJECT ")
         };
         for entry in entries.iter().filter(describes) {
+            if !self.is_wanted(entry) {
+                continue;
+            }
             self.run(Act::LargeObject(Vec::new()), &entry.definition, &entry::name(entry))?;
         }
         Ok(())

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::roles::Settled;
 use super::step::{Act, Destination, Rows, Statement, Step};
-use super::{FileReport, PreparedFile, configuration, verify};
+use super::{FileReport, PreparedFile, configuration, grants, verify};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::inventory::ObjectKind;
@@ -113,6 +113,9 @@ fn atomically(
     // Whatever the file has set.
     prepared.session.unit("RESET SESSION AUTHORIZATION").map_err(Error::from)?;
     pin(&mut prepared.session.connection, Purpose::Restore, encoding).map_err(Error::from)?;
+    if prepared.parts.definitions {
+        grants::give(prepared, journal)?;
+    }
     if !prepared.parts.definitions && prepared.target.may_replicate {
         // The target's foreign keys were silent.
         let tables: BTreeSet<TableName> = loaded.keys().cloned().collect();

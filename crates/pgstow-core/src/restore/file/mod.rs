@@ -8,7 +8,9 @@
 
 mod archive;
 mod configuration;
+mod grants;
 mod load;
+mod part;
 mod prepare;
 mod roles;
 mod script;
@@ -23,6 +25,7 @@ use std::time::Duration;
 
 use super::Parts;
 use super::clear::Cover;
+use super::part::RestoreSelection;
 use super::plan::RestorePlan;
 use super::session::Session;
 use super::target::TargetState;
@@ -52,6 +55,10 @@ pub struct FileOptions {
     pub create_roles: bool,
     /// The role of the target that stands for a role of the file.
     pub role_map: BTreeMap<String, String>,
+    /// Which part of an archive to restore.
+    pub selection: RestoreSelection,
+    /// Roles that get what an application needs on what is made.
+    pub grant_to: Vec<String>,
     /// The caller takes a safety backup of a target that loses something.
     pub safety_backup: bool,
 }
@@ -67,6 +74,8 @@ impl FileOptions {
             lock_timeout: Duration::from_secs(30),
             create_roles: false,
             role_map: BTreeMap::new(),
+            selection: RestoreSelection::default(),
+            grant_to: Vec::new(),
             safety_backup: false,
         }
     }
@@ -145,6 +154,8 @@ pub struct PreparedFile {
     cover: Option<Cover>,
     roles: FileRoles,
     lock_timeout: Duration,
+    /// Beside what is made there is more of its schemas that stays.
+    is_part: bool,
     plan: RestorePlan,
 }
 

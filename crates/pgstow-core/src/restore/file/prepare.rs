@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::part::{self, Asked, FilePart};
 use super::roles::FileRoles;
 use super::step::Source;
 use super::survey::{Loaded, Survey};
 use super::{FileFacts, FileOptions, PreparedFile};
+use crate::archive::{Entry, Section};
 use crate::error::{Error, ErrorKind, Result};
 use crate::interrupt::Interrupt;
 use crate::inventory::{Inventory, ObjectKind};
@@ -19,6 +21,7 @@ use crate::restore::clear::{self, Cover};
 use crate::restore::guards::Origin;
 use crate::restore::hosted::DashboardMade;
 use crate::restore::plan::RestorePlan;
+use crate::restore::prepare::grant_to;
 use crate::restore::selection::{Carried, Graph, TableName, choose};
 use crate::restore::session::Session;
 use crate::restore::target::{self, TargetState};
@@ -39,6 +42,9 @@ pub(super) fn prepare(
     interrupt.check()?;
     let mut source = Source::open(&options.path)?;
     let facts = source.facts()?;
+    if let Source::Plain(_) = source {
+        part::check_whole(&options.selection, &facts.file)?;
+    }
     let mut session = Session::open(&options.connection, interrupt)?;
     let mut target = target::read(&mut session.connection).map_err(Error::from)?;
     // A file has no inventory to compare them with: they stay.
@@ -51,6 +57,7 @@ pub(super) fn prepare(
         let forbidden = archive.leave_out(&mut session.connection, &target)?;
         target.called = platform::called_functions(&mut session.connection, &forbidden)?;
     }
+    let part = narrow(&mut source, &facts, &target, &mut session.connection, options)?;
     let survey = Survey::of(&source, &target, monitor, interrupt)?;
     if let Source::Plain(_) = source {
         check_origin(&facts, survey.encoding.as_deref().unwrap_or("UTF8"), &target)?;
@@ -59,7 +66,7 @@ pub(super) fn prepare(
     let parts = parts(&survey, options.sections)?;
     let roles = FileRoles::decide(&survey.uses, &options.role_map, options.create_roles, &target)?;
     let cover = if parts.definitions {
-        check_definitions(&source, &survey, &target, options, parts)?
+        check_definitions(&source, &survey, &target, options, part.as_ref())?
     } else {
         check_rows(&mut session.connection, &survey, &target, options.clean)?
     };
@@ -73,8 +80,20 @@ pub(super) fn prepare(
         None => clear::Survey::default(),
     };
     let mut plan = plan(&facts, &survey, &target, &roles, parts, options);
+    if let Some(part) = &part {
+        plan.chosen.clone_from(&part.chosen);
+        plan.along.clone_from(&part.along);
+        plan.stays.clone_from(&part.stays);
+        plan.notes.extend(part::note(part));
+    }
+    if parts.definitions {
+        let (there, missing) = grant_to(&options.grant_to, &target);
+        plan.grant_to = there;
+        plan.remarks.extend(missing);
+    }
+    let is_limited = part.as_ref().is_some_and(|part| part.is_limited);
     plan.left_alone = match &cover {
-        Some(cover) if parts.definitions => {
+        Some(cover) if parts.definitions && !is_limited => {
             target.schemas.keys().filter(|schema| !cover.schemas.contains(*schema)).cloned().collect()
         }
         _ => Vec::new(),
@@ -85,7 +104,47 @@ pub(super) fn prepare(
     plan.destructive = !plan.dropped.is_empty() || !plan.emptied.is_empty();
     plan.safety_backup = plan.destructive && options.safety_backup;
     let (lock_timeout, source) = (options.lock_timeout, Arc::new(source));
-    Ok(PreparedFile { source, facts, survey, session, target, parts, cover, roles, lock_timeout, plan })
+    let is_part = part.is_some();
+    Ok(PreparedFile {
+        source,
+        facts,
+        survey,
+        session,
+        target,
+        parts,
+        cover,
+        roles,
+        lock_timeout,
+        is_part,
+        plan,
+    })
+}
+
+/// Takes out of an archive what was not asked for.
+///
+/// # Errors
+/// As [`part::choose_part`].
+fn narrow(
+    source: &mut Source,
+    facts: &FileFacts,
+    target: &TargetState,
+    connection: &mut Connection,
+    options: &FileOptions,
+) -> Result<Option<FilePart>> {
+    let Source::Archive(archive) = source else { return Ok(None) };
+    let entries: Vec<Entry> = archive.entries().cloned().collect();
+    let parts = Parts {
+        definitions: options.sections != Sections::DataOnly
+            && entries.iter().any(|entry| entry.section == Section::PreData),
+        rows: options.sections != Sections::SchemaOnly,
+    };
+    let (selection, clean) = (&options.selection, options.clean);
+    let asked = Asked { selection, target, clean, parts, file: facts.file.clone() };
+    let part = part::choose_part(&entries, &asked, connection)?;
+    if let Some(part) = &part {
+        archive.narrow(part);
+    }
+    Ok(part)
 }
 
 /// What is in the way of a file's objects cannot be told from the rest, so all of it must go.
@@ -179,11 +238,12 @@ fn check_definitions(
     survey: &Survey,
     target: &TargetState,
     options: &FileOptions,
-    parts: Parts,
+    part: Option<&FilePart>,
 ) -> Result<Option<Cover>> {
     guards::check_extensions(survey.names("EXTENSION"), target)?;
     let is_empty = guards::contents(&target.inventory, target).next().is_none();
-    if !is_empty && !options.clean {
+    let limited = part.filter(|part| part.is_limited);
+    if !is_empty && !options.clean && limited.is_none() {
         guards::check_empty(target)?;
     }
     // Triggers and policies, such as the user's on the platform's tables, need no right on a schema.
@@ -195,12 +255,18 @@ fn check_definitions(
     if is_empty {
         return Ok(None);
     }
-    let large_objects = if parts.rows { survey.large_objects.clone() } else { BTreeSet::new() };
+    if let Some(part) = limited {
+        return Ok(part.cover.clone());
+    }
+    let rows = options.sections != Sections::SchemaOnly;
+    let large_objects = if rows { survey.large_objects.clone() } else { BTreeSet::new() };
     let of_archive = source.entries();
     let entries = if of_archive.is_empty() { survey.made.as_slice() } else { of_archive.as_slice() };
     let graph = Graph::new(entries);
     let chosen = choose(&graph, &Carried::Everything);
-    Ok(Some(Cover::new(&graph, &chosen, large_objects, target)))
+    let cover = Cover::new(&graph, &chosen, large_objects, target);
+    let spared = part.map(|part| part.spared.clone()).unwrap_or_default();
+    Ok(Some(Cover { spared, ..cover }))
 }
 
 /// Guards of a restore that only loads rows; what is cleared.

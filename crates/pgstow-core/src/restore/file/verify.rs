@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::PreparedFile;
+use super::survey::Survey;
+use crate::archive::Entry;
 use crate::error::{Error, Result};
 use crate::inventory::name_parts;
 use crate::inventory::{Inventory, Item, ObjectKind};
@@ -11,7 +13,9 @@ use crate::postgres::Connection;
 use crate::postgres::identifier::{display_name, quote_qualified};
 use crate::repository::format::receipt::Line;
 use crate::restore::finish::relations;
-use crate::restore::selection::TableName;
+use crate::restore::hosted;
+use crate::restore::identity::{self, Identity};
+use crate::restore::selection::{Graph, TableName};
 
 /// Tables counted by one statement.
 const BATCH: usize = 50;
@@ -76,10 +80,14 @@ fn objects(prepared: &PreparedFile, found: &Inventory, not_made: &BTreeMap<Objec
     let survey = &prepared.survey;
     let schemas: BTreeSet<&str> = survey.made.iter().filter_map(|entry| entry.schema.as_deref()).collect();
     let made = survey.counts();
+    let own = Made::of(survey);
     let line = |kind: ObjectKind| {
         let left_out = not_made.get(&kind).copied().unwrap_or_default();
         let expected = made.get(&kind).copied().unwrap_or_default().saturating_sub(left_out);
         let is_meant = |item: &&Item| {
+            if prepared.is_part {
+                return own.holds(item);
+            }
             let parts = name_parts(&item.name);
             if kind.is_in_schema() {
                 return parts.first().is_some_and(|schema| schemas.contains(schema.as_str()));
@@ -95,6 +103,27 @@ fn objects(prepared: &PreparedFile, found: &Inventory, not_made: &BTreeMap<Objec
         Line { what: kind.plural().to_owned(), expected, found, equal: expected == found }
     };
     COMPARED.into_iter().map(line).filter(|line| line.expected + line.found > 0).collect()
+}
+
+/// What a file makes, by name.
+pub(super) struct Made<'s> {
+    identities: BTreeSet<Identity>,
+    policies: Vec<&'s Entry>,
+}
+
+impl<'s> Made<'s> {
+    pub(super) fn of(survey: &'s Survey) -> Self {
+        let graph = Graph::new(&survey.made);
+        let identities =
+            (0..survey.made.len()).filter_map(|index| identity::of_entry(&graph, index)).collect();
+        Self { identities, policies: survey.made.iter().filter(|entry| entry.kind == "POLICY").collect() }
+    }
+
+    pub(super) fn holds(&self, item: &Item) -> bool {
+        let is_policy =
+            |entry: &&Entry| hosted::is_item_of(item, &entry.kind, entry.schema.as_deref(), &entry.tag);
+        self.identities.contains(&identity::of_item(item)) || self.policies.iter().any(is_policy)
+    }
 }
 
 fn rows(prepared: &mut PreparedFile, arrived: &Arrived) -> Result<Vec<Line>> {

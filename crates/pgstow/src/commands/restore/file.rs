@@ -61,6 +61,8 @@ pub(super) fn run(app: &App<'_>, arguments: &Arguments, path: &Path) -> Result<E
         create_roles: arguments.create_roles,
         role_map: role_map(&arguments.map_role, &target)?,
         safety_backup: !arguments.no_safety_backup,
+        selection: arguments.part.selection(),
+        grant_to: target.environment.map(|environment| environment.grant_to.clone()).unwrap_or_default(),
         ..defaults
     };
     let title = target.title();
@@ -109,12 +111,7 @@ fn check_arguments(arguments: &Arguments) -> Result<()> {
         ("--jobs", arguments.jobs.is_some(), "a file is restored on one session, in one transaction"),
         ("--dangling-keys", arguments.dangling_keys.is_some(), "a file does not say whose rows are missing"),
         ("--activate-jobs", arguments.activate_jobs, "a file has no list of jobs"),
-        (
-            "--table, --schema or --exclude-table",
-            !arguments.part.selection().is_everything(),
-            "a file is restored as a whole",
-        ),
-        ("--rename", !arguments.rename.is_empty(), "a file is restored as a whole"),
+        ("--rename", !arguments.rename.is_empty(), "what a file holds keeps its name"),
         ("--append", arguments.append, "rows that are there could not be told from the file's"),
         ("--only-missing", arguments.only_missing, "rows of a file are not compared by their keys"),
     ];
