@@ -7,52 +7,18 @@ azurite_version=3.35.0
 # a point release of Debian takes the place of the one before.
 radosgw_suite=trixie
 radosgw_version=18
-debian_keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
-# Unpacks radosgw and all that it needs into a root of its own, with an apt that knows nothing of this machine's packages.
-# Programs there run through their own loader, so it works on other releases too, and nothing is installed.
 fetch_radosgw() {
-    local place=$1 package root
-    command -v apt-get >/dev/null || fail "there is no apt-get here to fetch radosgw with"
-    [ -f "$debian_keyring" ] || install_packages debian-archive-keyring
+    local place=$1 root
     say "downloading radosgw of Debian $radosgw_suite"
-    new_download
+    fetch_root "$radosgw_suite" radosgw libfaketime
     root=$download/root
-    mkdir -p "$download"/{state/lists/partial,cache/archives/partial} "$root/bin"
-    : >"$download/status"
-    echo "deb [signed-by=$debian_keyring] http://deb.debian.org/debian $radosgw_suite main" >"$download/sources.list"
-    private_apt update
-    private_apt --yes --download-only install radosgw libfaketime
-    for package in "$download"/cache/archives/*.deb; do
-        dpkg-deb --extract "$package" "$root"
-    done
-    rm -rf "$root"/{etc,var,usr/sbin,usr/share} "$root"/usr/lib/python3*
     loader_script '"$root/usr/bin/$(basename "$0")" "$@"' >"$root/bin/radosgw"
     cp "$root/bin/radosgw" "$root/bin/radosgw-admin"
     # Runs a program whose clock is two hours ahead: two-hours-ahead PROGRAM [ARGUMENT]…
     loader_script '--preload "$libraries/faketime/libfaketime.so.1" "$@"' FAKETIME=+2h >"$root/bin/two-hours-ahead"
     chmod +x "$root"/bin/*
     publish "$root" "$place"
-}
-
-# apt-get with lists, states and packages of its own in $download.
-private_apt() {
-    DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 --no-install-recommends \
-        -o Dir::State="$download/state" -o Dir::State::status="$download/status" -o Dir::Cache="$download/cache" \
-        -o Dir::Etc::sourcelist="$download/sources.list" -o Dir::Etc::sourceparts=/dev/null \
-        -o Dir::Etc::preferencesparts=/dev/null -o APT::Architecture=amd64 -o APT::Architectures=amd64 \
-        -o APT::Sandbox::User="$(id -un)" -o Debug::NoLocking=1 "$@" >&2
-}
-
-# A script that hands arguments to the loader of a private root, with a variable in the environment.
-loader_script() {
-    cat <<SCRIPT
-#!/bin/sh
-root=\$(dirname "\$(dirname "\$(readlink -f "\$0")")")
-libraries=\$root/usr/lib/x86_64-linux-gnu
-${2:+export $2}
-exec "\$libraries/ld-linux-x86-64.so.2" --library-path "\$libraries:\$libraries/ceph" $1
-SCRIPT
 }
 
 fetch_azurite() {

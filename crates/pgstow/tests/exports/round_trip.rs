@@ -1,9 +1,11 @@
 //! Every format of a backup of everything, restored by stock programs into a database equal to the source.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::tools::{DEFAULTS_GONE, export, pg_restore, pg_restore_prints, psql, streamed, unpacked};
+use super::tools::{
+    DEFAULTS_GONE, VERSIONS, export, pg_restore, pg_restore_prints, psql, psql_command, streamed, unpacked,
+};
 use crate::support::fixture::{EVERYTHING, for_major};
 use crate::support::oracle::{self, State};
 use crate::support::psql::Database;
@@ -28,7 +30,7 @@ impl Source {
         Self { server, state, workspace, backup }
     }
 
-    fn export(&self, name: &str, options: &[&str]) -> std::path::PathBuf {
+    fn export(&self, name: &str, options: &[&str]) -> PathBuf {
         export(&self.workspace, &self.backup, name, options)
     }
 
@@ -53,65 +55,113 @@ impl Source {
     }
 }
 
-/// Old and new client programs alike: a file for one version is a file for all.
-fn every_format(major: u32) {
-    let source = Source::new(major);
-    let custom = source.export("all.dump", &[]);
-    let directory = source.export("all.dir", &[]);
-    let tar = source.export("all.tar", &[]);
-    let script = source.export("all.sql", &[]);
-    let packed = unpacked(&source.export("all.sql.gz", &[]));
-    let read = |path: &Path| std::fs::read(path).expect("a file");
-    assert_eq!(read(&script), read(&packed));
-    // pg_restore 17 and later set what older servers do not know.
-    for client in if major < 17 { ["client"].as_slice() } else { &["client", "client-18"] } {
-        source.comes_back(|target| drop(pg_restore(client, &custom, target, &["-j", "4"])));
-        source.comes_back(|target| drop(pg_restore(client, &directory, target, &["-j", "4"])));
-        source.comes_back(|target| drop(pg_restore(client, &tar, target, &["-1"])));
-    }
-    for client in ["client", "client-18"] {
-        source.comes_back(|target| drop(psql(client, &script, target, &["-1"])));
-    }
-    same_listings(&source, &custom);
+/// A backup in every format but CSV.
+struct Exports {
+    source: Source,
+    custom: PathBuf,
+    directory: PathBuf,
+    tar: PathBuf,
+    script: PathBuf,
 }
 
-/// All versions list the same, and what one lists it can choose from.
-fn same_listings(source: &Source, custom: &Path) {
-    let entries = |client| {
-        let list = pg_restore_prints(client, custom, &["--list"]);
-        list.lines().filter(|line| !line.starts_with(';')).map(str::to_owned).collect::<Vec<_>>()
-    };
-    let all = entries("client");
-    assert_eq!(all, entries("client-18"));
+impl Exports {
+    fn of(source: Source) -> Self {
+        let custom = source.export("all.dump", &[]);
+        let directory = source.export("all.dir", &[]);
+        let tar = source.export("all.tar", &[]);
+        let script = source.export("all.sql", &[]);
+        let packed = unpacked(&source.export("all.sql.gz", &[]));
+        let read = |path: &Path| std::fs::read(path).expect("a file");
+        assert_eq!(read(&script), read(&packed));
+        Self { source, custom, directory, tar, script }
+    }
+
+    /// pg_restore of a version brings back all of every archive.
+    fn archives_come_back(&self, client: &str) {
+        for (archive, option) in [(&self.custom, "-j4"), (&self.directory, "-j4"), (&self.tar, "-1")] {
+            self.source.comes_back(|target| drop(pg_restore(client, archive, target, &[option])));
+        }
+    }
+
+    /// psql of a version brings back all of the script.
+    fn script_comes_back(&self, client: &str) {
+        self.source.comes_back(|target| drop(psql(client, &self.script, target, &["-1"])));
+    }
+
+    /// The entries of the archive as pg_restore of a version lists them.
+    fn listing(&self, client: &str) -> Vec<String> {
+        let list = pg_restore_prints(client, &self.custom, &["--list"]);
+        list.lines().filter(|line| !line.starts_with(';')).map(str::to_owned).collect()
+    }
+
+    /// What a version lists it can choose from.
+    fn chosen_entries_come_back(&self, client: &str) {
+        let list = self.source.workspace.path().join("list");
+        std::fs::write(&list, self.listing(client).join("\n")).expect("a file");
+        let list = list.to_str().expect("a path in UTF-8");
+        self.source.comes_back(|target| drop(pg_restore(client, &self.custom, target, &["-L", list])));
+    }
+
+    /// One table of the archive, definition and rows.
+    fn a_table_comes_back(&self, client: &str) {
+        let target = self.source.server.database("target");
+        target.run("CREATE SCHEMA shop");
+        pg_restore(client, &self.custom, &target, &["-n", "shop", "-t", "with_holes"]);
+        let state = oracle::state(&target);
+        let before = self.source.state.contents.iter().filter(|line| line.contains("shop.with_holes"));
+        assert_eq!(before.collect::<Vec<_>>(), state.contents.iter().collect::<Vec<_>>());
+        target.drop_database();
+    }
+}
+
+/// The tools of the server's own version restore, and the script goes through the newest psql too.
+fn own_tools_restore_every_format(major: u32) {
+    let exports = Exports::of(Source::new(major));
+    let own = format!("client-{major}");
+    exports.archives_come_back(&own);
+    exports.chosen_entries_come_back(&own);
+    exports.script_comes_back(&own);
+    exports.script_comes_back("client-18");
+}
+
+#[test]
+fn every_format_comes_back_on_13() {
+    own_tools_restore_every_format(13);
+}
+
+#[test]
+fn every_format_comes_back_on_15() {
+    own_tools_restore_every_format(15);
+}
+
+#[test]
+fn every_format_comes_back_on_17() {
+    own_tools_restore_every_format(17);
+}
+
+/// Old and new tools alike: a file for one version is a file for all.
+#[test]
+fn every_format_comes_back_on_18_with_tools_of_every_version() {
+    let exports = Exports::of(Source::new(18));
+    let all = exports.listing("client-18");
     for kind in
         ["TABLE DATA", "SEQUENCE SET", "BLOBS", "MATERIALIZED VIEW DATA", "ACL", "EVENT TRIGGER", "POLICY"]
     {
         assert!(all.iter().any(|line| line.contains(kind)), "{kind} is not listed");
     }
-    let list = source.workspace.path().join("list");
-    std::fs::write(&list, all.join("\n")).expect("a file");
-    let list = list.to_str().expect("a path in UTF-8");
-    source.comes_back(|target| drop(pg_restore("client", custom, target, &["-L", list])));
-}
-
-#[test]
-fn every_format_comes_back_on_13() {
-    every_format(13);
-}
-
-#[test]
-fn every_format_comes_back_on_15() {
-    every_format(15);
-}
-
-#[test]
-fn every_format_comes_back_on_17() {
-    every_format(17);
-}
-
-#[test]
-fn every_format_comes_back_on_18() {
-    every_format(18);
+    for client in VERSIONS {
+        assert_eq!(all, exports.listing(client), "{client}");
+        exports.archives_come_back(client);
+        exports.a_table_comes_back(client);
+    }
+    // psql 13 takes functions with bodies of standard SQL apart at their semicolons.
+    for client in &VERSIONS[1..] {
+        exports.script_comes_back(client);
+    }
+    let target = exports.source.server.database("target");
+    let refused = psql_command("client-13", &exports.script, &target).output().expect("psql starts");
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("syntax error at end of input"), "{said}");
 }
 
 #[test]

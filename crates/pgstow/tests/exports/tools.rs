@@ -5,24 +5,21 @@ use std::process::{Command, Output, Stdio};
 
 use crate::support::psql::Database;
 use crate::support::servers::programs;
-use crate::support::stock::succeeds;
+use crate::support::stock::{program_of, succeeds};
 use crate::support::workspace::Workspace;
 
 /// Default privileges that belong to no schema outlive a --clean, as they do with pg_dump's, and add to what
 /// is created then.
 pub(crate) const DEFAULTS_GONE: &str = "ALTER DEFAULT PRIVILEGES REVOKE USAGE ON SCHEMAS FROM shop_reader";
 
-/// A client program of a version, told how to reach a database.
+/// Stock tools that restore exports, in folders of `.test/servers`: old and new ones.
+pub(crate) const VERSIONS: [&str; 6] =
+    ["client-13", "client-14", "client-15", "client-16", "client-17", "client-18"];
+
+/// A client program of a version, connecting to a database.
 pub(crate) fn client(folder: &str, name: &str, database: &Database) -> Command {
-    let server = &database.server;
-    let mut command = Command::new(programs(folder).join(name));
-    command
-        .env_clear()
-        .env("PATH", "/usr/bin:/bin")
-        .env("LC_ALL", "C.UTF-8")
-        .args(["-U", "postgres", "-h"])
-        .arg(server.process.socket_directory())
-        .args(["-p", &server.process.socket_port().to_string(), "-d", &database.name]);
+    let mut command = program_of(folder, database, name);
+    command.args(["-d", &database.name]);
     command
 }
 
@@ -44,8 +41,14 @@ pub(crate) fn pg_restore(folder: &str, archive: &Path, database: &Database, opti
 /// Runs a script; stops the test at the first error.
 #[track_caller]
 pub(crate) fn psql(folder: &str, script: &Path, database: &Database, options: &[&str]) -> Output {
+    succeeds(psql_command(folder, script, database).args(options))
+}
+
+/// psql that runs a script up to the first error.
+pub(crate) fn psql_command(folder: &str, script: &Path, database: &Database) -> Command {
     let mut command = client(folder, "psql", database);
-    succeeds(command.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f"]).arg(script).args(options))
+    command.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f"]).arg(script);
+    command
 }
 
 /// Unpacks a file with stock gzip.

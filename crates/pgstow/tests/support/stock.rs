@@ -1,5 +1,6 @@
 //! PostgreSQL's own client programs.
 
+use std::path::Path;
 use std::process::{Command, Output};
 
 use super::psql::Database;
@@ -29,11 +30,21 @@ pub(crate) fn psql_through(url: &str, query: &str) -> Result<String, String> {
 
 /// A client program that suits a database's server, told how to reach it.
 pub(crate) fn program(database: &Database, name: &str) -> Command {
+    reaching(database, &client_programs(database.server.major).join(name))
+}
+
+/// A client program of a version, told how to reach a database.
+pub(crate) fn program_of(client: &str, database: &Database, name: &str) -> Command {
+    reaching(database, &programs(client).join(name))
+}
+
+fn reaching(database: &Database, program: &Path) -> Command {
     let server = &database.server;
-    let mut command = Command::new(client_programs(server.major).join(name));
+    let mut command = Command::new(program);
     command
         .env_clear()
         .env("PATH", "/usr/bin:/bin")
+        .env("LC_ALL", "C.UTF-8")
         .args(["-U", "postgres", "-h"])
         .arg(server.process.socket_directory())
         .args(["-p", &server.process.socket_port().to_string()]);
