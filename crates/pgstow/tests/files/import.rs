@@ -61,6 +61,44 @@ fn an_imported_file_is_listed_shown_verified_and_restored_and_the_next_backup_st
     workspace.run(&["verify", &own, "--read-data"]).succeeded();
 }
 
+/// Files of one version's pg_dump become backups, and what is restored from them is what the files were made of.
+fn files_become_backups(major: u32, dumps: [(&str, &str); 2]) {
+    let source = everything(major);
+    let before = oracle::state(&source);
+    let target = source.server.database("target");
+    let workspace = workspace(&target);
+    let binaries = programs(&major.to_string());
+    for (label, format) in dumps {
+        let file = dump(&source, &workspace, label, &[format]);
+        let import = ["import", text(&file), "--env", "prod", "--label", label, "--server-binaries"];
+        workspace.run(&[&import[..], &[text(&binaries)]].concat()).succeeded();
+        let id = workspace.backups().into_iter().find(|id| id.ends_with(&format!("_{label}")));
+        let id = id.expect("the import is listed");
+        workspace.run(&["restore", &id, "--to", "dev", "--checksums", "--clean", "--yes"]).succeeded();
+        oracle::assert_same(&before, &oracle::state(&target));
+    }
+}
+
+#[test]
+fn files_of_13_become_backups() {
+    files_become_backups(13, [("custom", "-Fc"), ("plain", "-Fp")]);
+}
+
+#[test]
+fn files_of_14_become_backups() {
+    files_become_backups(14, [("directory", "-Fd"), ("tar", "-Ft")]);
+}
+
+#[test]
+fn files_of_16_become_backups() {
+    files_become_backups(16, [("directory", "-Fd"), ("tar", "-Ft")]);
+}
+
+#[test]
+fn files_of_17_become_backups() {
+    files_become_backups(17, [("custom", "-Fc"), ("plain", "-Fp")]);
+}
+
 #[test]
 fn a_file_that_no_installed_server_can_hold_is_imported_through_another_database() {
     let source = servers::shared(18).database("source");
