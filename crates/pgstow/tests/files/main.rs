@@ -10,5 +10,6 @@ mod guards;
 mod import;
 mod interrupt;
 mod memory;
+mod old;
 mod parts;
 mod round_trip;

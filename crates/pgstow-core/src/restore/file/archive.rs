@@ -211,8 +211,20 @@ impl Walker<'_> {
         self.replay(&phases.late)
     }
 
+    /// What was not chosen or is a platform's own is left out, and what was never meant to be restored.
     fn is_wanted(&self, entry: &Entry) -> bool {
-        !self.archive.left_out.contains(&entry.id)
+        !self.archive.left_out.contains(&entry.id) && !self.is_initial(entry)
+    }
+
+    /// Before 11, pg_dump put the schema public into every archive, and pg_restore passed over it.
+    fn is_initial(&self, entry: &Entry) -> bool {
+        let created = |entry: &Entry| {
+            (entry.kind.as_str(), entry.tag.as_str()) == ("SCHEMA", "public")
+                && entry.definition.starts_with("CREATE SCHEMA")
+        };
+        let describes = (entry.kind.as_str(), entry.tag.as_str()) == ("COMMENT", "SCHEMA public");
+        self.target.schemas.contains_key("public")
+            && (created(entry) || describes && self.archive.entries.iter().any(created))
     }
 
     /// What is left out of the platform's schemas, in words.
@@ -298,6 +310,10 @@ impl Walker<'_> {
                 continue;
             }
             self.run(act, &entry::statements(entry, &surroundings), &name)?;
+            if entry.kind == "EXTENSION" {
+                // Its statements end with an empty path.
+                self.path = None;
+            }
             let owner = entry::owner(entry).and_then(|owner| entry::owner_statement(entry, owner));
             if let Some(statement) = owner {
                 self.run(Act::Change, &statement, &name)?;
