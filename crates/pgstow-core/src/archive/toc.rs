@@ -266,7 +266,8 @@ impl Bytes<'_> {
         let owner = self.string()?;
         let with_oids = self.word()?;
         if with_oids == "true" {
-            return Err(Error::refused(format!("entry {id} ({kind}) is a table WITH OIDS"))
+            let name = String::from_utf8_lossy(tag.as_deref().unwrap_or_default()).into_owned();
+            return Err(Error::refused(format!("table {name:?} is one WITH OIDS"))
                 .why("PostgreSQL 12 and newer have no such tables")
                 .hint("ALTER TABLE … SET WITHOUT OIDS at the source, and dump it again"));
         }

@@ -84,3 +84,21 @@ fn files_of_11_come_back() {
 fn files_of_12_come_back() {
     files_come_back("12", "1.14", 12);
 }
+
+#[test]
+fn a_table_with_oids_is_refused_before_anything_is_changed() {
+    let target = servers::shared(DEFAULT_MAJOR).database("target");
+    let before = oracle::state(&target);
+    let workspace = workspace(&target);
+    for (ending, named) in
+        [("dump", "table \"counted\" is one WITH OIDS"), ("sql", "line 35: the table that")]
+    {
+        let file = file("9.6-oids", ending);
+        workspace.run(&["restore", text(&file), "--to", "dev"]).ended_with(4).saying(&[
+            named,
+            "SET WITHOUT OIDS",
+            "nothing was changed",
+        ]);
+    }
+    oracle::assert_same(&before, &oracle::state(&target));
+}

@@ -181,6 +181,19 @@ impl Walker<'_> {
         (name.schema.unwrap_or_else(|| self.schema.clone()), name.name)
     }
 
+    fn check_setting(&mut self, setting: &str, value: &str, line: u64) -> Result<()> {
+        match (setting, value) {
+            ("client_encoding", _) => self.encoding(value, line),
+            // pg_dump before 12 writes it ahead of each such table.
+            ("default_with_oids", "true") => {
+                Err(Error::refused(format!("line {line}: the table that follows is one WITH OIDS"))
+                    .why("PostgreSQL 12 and newer have no such tables")
+                    .hint("ALTER TABLE … SET WITHOUT OIDS at the source, and dump it again"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn statement(
         &mut self,
         script: &mut Script<'_>,
@@ -193,9 +206,7 @@ impl Walker<'_> {
         match statement {
             Statement::Transaction | Statement::Statistics => Ok(()),
             Statement::Set { setting, value } => {
-                if setting == "client_encoding" {
-                    self.encoding(&value, line)?;
-                }
+                self.check_setting(&setting, &value, line)?;
                 self.run(Act::Session { setting, value }, text, name)
             }
             Statement::Authorization if acts_as_owners(&text) => {
