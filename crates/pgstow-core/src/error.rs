@@ -11,6 +11,11 @@ use std::io;
 /// Result of the core's public operations.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// What stands behind the first names of a list for those that are not named: ` and 3 more`, or nothing.
+pub(crate) fn and_more(others: usize) -> String {
+    if others == 0 { String::new() } else { format!(" and {others} more") }
+}
+
 /// What the caller has to tell apart; each kind has one exit code in `docs/cli.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {

@@ -11,6 +11,7 @@ use super::report::{
     Change, Content, DiffReport, ExtensionChange, ObjectChange, PrivilegeChange, RoleChange, RowCount,
     SequenceChange, StateSummary,
 };
+use crate::error::and_more;
 use crate::inventory::catalog::{DatabaseSetting, Role};
 use crate::inventory::compare::{Depth, Difference, compare as compare_inventories};
 use crate::inventory::{Inventory, Privilege};
@@ -241,10 +242,7 @@ fn rows(before: &Facts, after: &Facts, narrowing: &Narrowing, report: &mut DiffR
         report.notes.push("rows of the live database were not counted".to_owned());
     }
     if let Some(first) = without.first() {
-        let more = match without.len() - 1 {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
+        let more = and_more(without.len() - 1);
         report.notes.push(format!("rows of {first}{more} are not compared: only one state holds them"));
     }
 }

@@ -30,7 +30,7 @@ impl Narrowing {
         }
         let mut known: BTreeMap<TableName, String> = BTreeMap::new();
         for facts in [before, after] {
-            let items = facts.catalog.inventory.items.iter().filter(|item| is_relation(item.kind));
+            let items = facts.catalog.inventory.items.iter().filter(|item| item.kind.is_relation());
             for item in items {
                 if let [schema, name] = name_parts(&item.name).as_slice() {
                     known.insert((schema.clone(), name.clone()), item.name.clone());
@@ -77,7 +77,7 @@ impl Narrowing {
         let [schema, name, ..] = parts.as_slice() else { return self.is_remark(item) };
         let relation = || self.takes(&(schema.clone(), name.clone()));
         match item.kind {
-            kind if is_relation(kind) => relation(),
+            kind if kind.is_relation() => relation(),
             ObjectKind::Column
             | ObjectKind::Constraint
             | ObjectKind::Trigger
@@ -119,15 +119,4 @@ impl Narrowing {
             _ => false,
         }
     }
-}
-
-fn is_relation(kind: ObjectKind) -> bool {
-    matches!(
-        kind,
-        ObjectKind::Table
-            | ObjectKind::View
-            | ObjectKind::MaterializedView
-            | ObjectKind::ForeignTable
-            | ObjectKind::Sequence
-    )
 }

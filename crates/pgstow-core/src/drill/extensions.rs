@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::archive::Entry;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, and_more};
 use crate::inventory::catalog::Catalog;
 use crate::platform::{Platform, supabase};
 use crate::postgres::identifier::quote_identifier;
@@ -81,10 +81,7 @@ fn extensions(entries: &[Entry]) -> impl Iterator<Item = &str> {
 fn refusal(entries: &[Entry], name: &str, reason: &str) -> Error {
     let needing = needing(entries, name);
     let named: Vec<&str> = needing.iter().take(NAMED).map(String::as_str).collect();
-    let more = match needing.len().saturating_sub(NAMED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
+    let more = and_more(needing.len().saturating_sub(NAMED));
     let needed = if needing.is_empty() {
         "nothing else of the backup needs it, as far as its definitions tell".to_owned()
     } else {

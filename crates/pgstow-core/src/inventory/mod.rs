@@ -62,6 +62,20 @@ pub enum ObjectKind {
 }
 
 impl ObjectKind {
+    /// Whether objects of this kind hold or show rows, or positions: what a FROM can name.
+    pub fn is_relation(self) -> bool {
+        matches!(
+            self,
+            Self::Table | Self::View | Self::MaterializedView | Self::ForeignTable | Self::Sequence
+        )
+    }
+
+    /// Whether no two objects of these kinds can have one name in a schema: relations, indexes, and the
+    /// types that tables have too.
+    pub fn shares_names(self) -> bool {
+        self.is_relation() || matches!(self, Self::Index | Self::Type | Self::Domain)
+    }
+
     /// Whether objects of this kind are in a schema, so that their names begin with it.
     pub fn is_in_schema(self) -> bool {
         !matches!(

@@ -21,7 +21,7 @@ use super::select::{self, Selected};
 use super::store::{Store, StoreError};
 use super::timing::Timing;
 use super::unfinished;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, and_more};
 use crate::inventory::catalog::Catalog;
 use crate::random;
 
@@ -559,10 +559,7 @@ fn refuse_foreign(location: &str, names: &[String]) -> Result<()> {
         return Ok(());
     }
     let shown = foreign.iter().take(5).map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
-    let more = match foreign.len().saturating_sub(5) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
+    let more = and_more(foreign.len().saturating_sub(5));
     Err(Error::refused(format!("{location} is not empty and no repository"))
         .why(format!("it holds {shown}{more}"))
         .hint("choose an empty or new folder"))

@@ -14,7 +14,7 @@ use super::journal::Journal;
 use super::selection::TableName;
 use super::session::{Session, describe, is_fatal, is_transient};
 use super::tasks::Rows;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, and_more};
 use crate::interrupt::Interrupt;
 use crate::monitor::{Event, Monitor};
 use crate::postgres::identifier::{display_name, quote_identifier};
@@ -410,8 +410,7 @@ impl<'a> Load<'a> {
         tables.dedup();
         let more = tables.len().saturating_sub(3);
         tables.truncate(3);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        error.context(format!("rows of {}{more}", tables.join(", ")))
+        error.context(format!("rows of {}{}", tables.join(", "), and_more(more)))
     }
 
     fn copy_piece(

@@ -9,7 +9,7 @@ use super::selection::TableName;
 use super::target::{TargetState, TargetTable};
 use super::{DanglingKeys, Parts, plan};
 use crate::archive::Entry;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, and_more};
 use crate::inventory::{Inventory, Item, ObjectKind, name_parts};
 use crate::platform::Platform;
 use crate::postgres::identifier::{display_name, quote_qualified};
@@ -178,10 +178,7 @@ pub(super) fn settle_dangling_keys(
             Ok(remarks("is left out: the backup does not carry the rows it refers to"))
         }
         DanglingKeys::Refuse => {
-            let more = match names.len() - 1 {
-                0 => String::new(),
-                more => format!(" and {more} more"),
-            };
+            let more = and_more(names.len() - 1);
             Err(Error::refused(format!(
                 "{first}{more}: the backup does not carry the rows of the platform that it refers to, and {} \
                  may lack them",
@@ -342,10 +339,7 @@ pub(super) fn check_truncation(emptied: &BTreeSet<TableName>, target: &TargetSta
         outside.extend(referred.map(|other| format!("table {} refers to {}", shown(name), shown(other))));
     }
     let Some(first) = outside.first() else { return Ok(()) };
-    let more = match outside.len() - 1 {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
+    let more = and_more(outside.len() - 1);
     let mut error = Error::refused(format!("the tables cannot be emptied: {first}{more}"))
         .why("a table that another one refers to is emptied with that one, or not at all");
     for other in outside.iter().skip(1).take(NAMED) {

@@ -20,6 +20,7 @@ mod data;
 mod definitions;
 mod dependents;
 pub(crate) mod entry;
+mod filled;
 mod finish;
 mod grants;
 mod guards;

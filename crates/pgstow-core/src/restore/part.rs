@@ -264,16 +264,7 @@ pub(crate) fn carried_by(manifest: &Manifest) -> Carried {
 
 /// Tables, views and sequences of the target.
 fn relations_of(target: &TargetState) -> impl Iterator<Item = TableName> {
-    let items = target.inventory.items.iter().filter(|item| {
-        matches!(
-            item.kind,
-            ObjectKind::Table
-                | ObjectKind::View
-                | ObjectKind::MaterializedView
-                | ObjectKind::ForeignTable
-                | ObjectKind::Sequence
-        )
-    });
+    let items = target.inventory.items.iter().filter(|item| item.kind.is_relation());
     items.filter_map(|item| relation_name(&item.name)).chain(target.tables.keys().cloned())
 }
 

@@ -14,8 +14,8 @@ use super::session::Session;
 use super::standing::{self, Doomed};
 use super::target::{self, TargetState};
 use super::{
-    ExistingRows, Planned, Prepared, RestoreOptions, finish, guards, hosted, managed, platform, reduced,
-    roles, rows,
+    ExistingRows, Planned, Prepared, RestoreOptions, filled, finish, guards, hosted, managed, platform,
+    reduced, roles, rows,
 };
 use crate::archive::{self, Entry};
 use crate::error::{Error, ErrorKind, Result};
@@ -28,9 +28,6 @@ use crate::repository::Repository;
 use crate::repository::format::header::Header;
 use crate::repository::format::layout::SCHEMA_ARCHIVE;
 use crate::repository::format::manifest::{Manifest, Sections, TableData};
-
-/// Tables asked about in one statement.
-const BATCH: usize = 200;
 
 /// # Errors
 /// As [`super::prepare`].
@@ -427,10 +424,8 @@ fn check_rows(
         .map(|object| object.oid)
         .filter(|oid| target.large_objects.contains(oid))
         .collect();
-    if let Some(first) = filled.first() {
-        let more = if filled.len() > 1 { format!(" and {} more", filled.len() - 1) } else { String::new() };
-        return Err(Error::refused(format!("table {first}{more} of {} holds rows", target.target))
-            .why("rows are only loaded into empty tables")
+    if let Some(refusal) = filled::refusal(&filled, target) {
+        return Err(refusal
             .hint("--truncate empties the tables first, in the same transaction")
             .hint("--append adds to the rows that are there"));
     }
@@ -447,24 +442,8 @@ fn check_rows(
 /// Tables that would be loaded and hold rows.
 fn filled_tables(connection: &mut Connection, manifest: &Manifest) -> Result<Vec<String>> {
     let groups = super::contents::groups(manifest.tables.iter().filter(|table| guards::has_rows(table)));
-    let ordinary: Vec<_> = groups
-        .iter()
-        .filter(|group| group.tables.iter().all(|table| table.data == TableData::Carried))
-        .collect();
-    let mut filled = Vec::new();
-    for batch in ordinary.chunks(BATCH) {
-        let questions: Vec<String> = batch
-            .iter()
-            .enumerate()
-            .map(|(index, group)| format!("SELECT {index} WHERE EXISTS (SELECT {})", group.from()))
-            .collect();
-        let rows = connection.query(&questions.join(" UNION ALL ")).map_err(Error::from)?;
-        for row in rows.iter() {
-            let index: u32 = row.get(0).map_err(Error::from)?;
-            if let Some(group) = batch.get(index as usize) {
-                filled.push(display_name(&group.name.0, &group.name.1));
-            }
-        }
-    }
-    Ok(filled)
+    let ordinary =
+        groups.iter().filter(|group| group.tables.iter().all(|table| table.data == TableData::Carried));
+    let ordinary: Vec<_> = ordinary.map(|group| (&group.name, group.from())).collect();
+    filled::filled(connection, &ordinary)
 }

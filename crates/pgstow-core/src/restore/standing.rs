@@ -9,7 +9,7 @@ use super::part::{Part, is_relation};
 use super::selection::{Chosen, Graph, TableName, belongs_to_table};
 use super::target::TargetState;
 use crate::archive::Entry;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, and_more};
 use crate::inventory::Inventory;
 
 /// How many names a refusal lists.
@@ -95,10 +95,7 @@ pub(super) fn settle(
 
 fn check(in_the_way: &[String], target: &TargetState) -> Result<()> {
     let Some(first) = in_the_way.first() else { return Ok(()) };
-    let more = match in_the_way.len() - 1 {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
+    let more = and_more(in_the_way.len() - 1);
     let mut error = Error::refused(format!("{first}{more} is at {} already", target.target));
     if in_the_way.len() > 1 {
         let named: Vec<&str> = in_the_way.iter().take(NAMED).map(String::as_str).collect();

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 
 use super::Amount;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, and_more};
 use crate::random;
 use crate::repository::condemned::{self, Condemned};
 use crate::repository::format::header::Header;
@@ -391,10 +391,7 @@ fn is_gone(repository: &Repository, id: &BackupId) -> Result<bool> {
 
 fn missing_objects(id: &BackupId, missing: &[ObjectName]) -> Error {
     let named: Vec<String> = missing.iter().take(NAMED).map(ObjectName::to_string).collect();
-    let more = match missing.len().saturating_sub(NAMED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
+    let more = and_more(missing.len().saturating_sub(NAMED));
     Error::failed(format!("objects of {id} are missing"))
         .why(format!("{}{more}", named.join(", ")))
         .hint("find out which backups are touched: pgstow verify --all")

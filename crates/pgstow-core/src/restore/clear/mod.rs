@@ -18,7 +18,7 @@ use super::selection::{Chosen, Graph, TableName};
 use super::session::{Session, describe};
 use super::target::TargetState;
 use super::{entry, hosted};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, and_more};
 use crate::inventory::ObjectKind;
 use crate::platform::Keeper;
 pub(super) use exact::Beyond;
@@ -203,8 +203,7 @@ impl Survey {
     /// Refused when something else would be lost, naming it.
     pub(super) fn check(&self) -> Result<()> {
         let Some(first) = self.outside.first() else { return Ok(()) };
-        let count = self.outside.len();
-        let others = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
+        let others = and_more(self.outside.len() - 1);
         let name = &first.name;
         let mut error = Error::refused(format!("clearing the target would take {name}{others} along"))
             .why(if self.staying.is_empty() {

@@ -31,25 +31,12 @@ impl Staying {
     /// their arguments are called is not compared.
     fn is_in_the_way_of(&self, item: &Item) -> bool {
         let same_kind = Some(item.kind) == self.object.kind;
-        let share = |kind: ObjectKind| {
-            matches!(
-                kind,
-                ObjectKind::Table
-                    | ObjectKind::View
-                    | ObjectKind::MaterializedView
-                    | ObjectKind::Sequence
-                    | ObjectKind::ForeignTable
-                    | ObjectKind::Index
-                    | ObjectKind::Type
-                    | ObjectKind::Domain
-            )
-        };
         let routine = |kind: ObjectKind| {
             matches!(kind, ObjectKind::Function | ObjectKind::Procedure | ObjectKind::Aggregate)
         };
         let same_space =
             |kinds: &dyn Fn(ObjectKind) -> bool| kinds(item.kind) && self.object.kind.is_some_and(kinds);
-        (same_kind || same_space(&share) || same_space(&routine))
+        (same_kind || same_space(&ObjectKind::shares_names) || same_space(&routine))
             && name_parts(bare(&item.name)) == name_parts(bare(&self.object.identity))
     }
 }

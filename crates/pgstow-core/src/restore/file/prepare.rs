@@ -25,7 +25,7 @@ use crate::restore::prepare::grant_to;
 use crate::restore::selection::{Carried, Graph, TableName, choose};
 use crate::restore::session::Session;
 use crate::restore::target::{self, TargetState};
-use crate::restore::{Parts, guards, platform};
+use crate::restore::{Parts, filled, guards, platform};
 
 /// Names that a refusal lists before it only counts.
 const NAMED: usize = 5;
@@ -293,12 +293,9 @@ fn check_rows(
         guards::check_truncation(&survey.tables.keys().cloned().collect(), target)?;
         return Ok((!taken.is_empty()).then(|| Cover { large_objects: taken, ..Cover::default() }));
     }
-    let filled = filled(connection, survey, target)?;
-    if let Some(first) = filled.first() {
-        let more = if filled.len() > 1 { format!(" and {} more", filled.len() - 1) } else { String::new() };
-        return Err(Error::refused(format!("table {first}{more} of {} holds rows", target.target))
-            .why("rows are only loaded into empty tables")
-            .hint("--clean empties the tables first, in the same transaction"));
+    let filled = filled_tables(connection, survey, target)?;
+    if let Some(refusal) = filled::refusal(&filled, target) {
+        return Err(refusal.hint("--clean empties the tables first, in the same transaction"));
     }
     match taken.first() {
         None => Ok(None),
@@ -326,27 +323,12 @@ fn mismatches(name: &TableName, loaded: &Loaded, target: &TargetState) -> Vec<St
 }
 
 /// Tables that would be loaded and hold rows.
-fn filled(connection: &mut Connection, survey: &Survey, target: &TargetState) -> Result<Vec<String>> {
+fn filled_tables(connection: &mut Connection, survey: &Survey, target: &TargetState) -> Result<Vec<String>> {
     let is_member = |name: &TableName| target.tables.get(name).is_some_and(|table| table.is_member);
-    let names: Vec<&TableName> = survey.tables.keys().filter(|name| !is_member(name)).collect();
-    let mut filled = Vec::new();
-    for batch in names.chunks(BATCH) {
-        let questions: Vec<String> = batch
-            .iter()
-            .enumerate()
-            .map(|(index, (schema, name))| {
-                format!("SELECT {index} WHERE EXISTS (SELECT FROM {})", quote_qualified(schema, name))
-            })
-            .collect();
-        let rows = connection.query(&questions.join(" UNION ALL ")).map_err(Error::from)?;
-        for row in rows.iter() {
-            let index: u32 = row.get(0).map_err(Error::from)?;
-            if let Some((schema, name)) = batch.get(index as usize) {
-                filled.push(display_name(schema, name));
-            }
-        }
-    }
-    Ok(filled)
+    let names = survey.tables.keys().filter(|name| !is_member(name));
+    let tables: Vec<_> =
+        names.map(|name| (name, format!("FROM {}", quote_qualified(&name.0, &name.1)))).collect();
+    filled::filled(connection, &tables)
 }
 
 fn plan(

@@ -167,17 +167,7 @@ impl Renaming {
         }
         for (schema, name) in self.tables.values() {
             let is_taken = target.inventory.items.iter().any(|item| {
-                matches!(
-                    item.kind,
-                    ObjectKind::Table
-                        | ObjectKind::View
-                        | ObjectKind::MaterializedView
-                        | ObjectKind::ForeignTable
-                        | ObjectKind::Sequence
-                        | ObjectKind::Index
-                        | ObjectKind::Type
-                        | ObjectKind::Domain
-                ) && name_parts(&item.name) == [schema.as_str(), name.as_str()]
+                item.kind.shares_names() && name_parts(&item.name) == [schema.as_str(), name.as_str()]
             });
             if is_taken || target.tables.contains_key(&(schema.clone(), name.clone())) {
                 return Err(taken(display_name(schema, name)));
