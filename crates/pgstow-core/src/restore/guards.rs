@@ -345,7 +345,7 @@ pub(super) fn check_truncation(emptied: &BTreeSet<TableName>, target: &TargetSta
     for other in outside.iter().skip(1).take(NAMED) {
         error = error.hint(format!("also in the way: {other}"));
     }
-    Err(error.hint("choose the tables that refer to them too").hint("--append keeps the rows that are there"))
+    Err(error.hint("choose the tables that refer to them too"))
 }
 
 /// Whether rows can be loaded into tables with foreign keys and triggers in place; gives the

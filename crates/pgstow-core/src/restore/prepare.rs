@@ -412,7 +412,8 @@ fn check_rows(
     let filled = match existing {
         ExistingRows::Refuse => filled_tables(connection, manifest)?,
         ExistingRows::Truncate => {
-            guards::check_truncation(&rows::emptied(manifest), target)?;
+            guards::check_truncation(&rows::emptied(manifest), target)
+                .map_err(|error| error.hint("--append keeps the rows that are there"))?;
             Vec::new()
         }
         ExistingRows::Append => Vec::new(),
