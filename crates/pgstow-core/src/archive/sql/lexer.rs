@@ -30,6 +30,8 @@ pub(crate) struct Origin {
     pub(crate) dump_version: Option<String>,
     /// When it was made, where pg_dump was verbose.
     pub(crate) started: Option<String>,
+    /// The comment that pg_dump begins with has been read, and the one that it ends with has not.
+    pub(crate) is_open: bool,
 }
 
 /// A script that is read.
@@ -164,6 +166,11 @@ impl<'r> Script<'r> {
     /// What pg_dump says of itself in comments.
     fn note(&mut self, comment: &str) {
         let origin = &mut self.origin;
+        match comment.trim_end() {
+            "-- PostgreSQL database dump" => origin.is_open = true,
+            "-- PostgreSQL database dump complete" => origin.is_open = false,
+            _ => {}
+        }
         for (start, place) in [
             ("-- Dumped from database version ", &mut origin.server_version),
             ("-- Dumped by pg_dump version ", &mut origin.dump_version),

@@ -136,7 +136,17 @@ fn walk(script: &mut Script<'_>, walker: &mut Walker<'_>) -> Result<()> {
             }
         }
     }
-    Ok(())
+    check_end(script)
+}
+
+/// Between two statements nothing else tells a dump that is cut off from a whole one.
+fn check_end(script: &Script<'_>) -> Result<()> {
+    if !script.origin.is_open {
+        return Ok(());
+    }
+    Err(Error::failed("the end is missing: the dump is cut off")
+        .why("pg_dump ends a script with the line -- PostgreSQL database dump complete")
+        .hint("a part that was taken out on purpose must not begin with -- PostgreSQL database dump"))
 }
 
 impl Walker<'_> {
