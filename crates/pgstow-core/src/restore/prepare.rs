@@ -125,7 +125,8 @@ pub(super) fn prepare<'r>(
         };
         let doomed = Doomed { clean: options.clean, sequences, spared: &spared };
         let sources = (&catalog.inventory, &target);
-        stays = standing::settle(&graph, &mut chosen, part, &doomed, sources, same_major)?;
+        stays = standing::settle(&graph, &mut chosen, part, &doomed, sources, same_major)
+            .map_err(|error| error.hint("--rename OLD=NEW puts it beside what is there"))?;
     }
     let existing = match (parts.definitions, options.clean) {
         (true, _) => ExistingRows::Refuse,

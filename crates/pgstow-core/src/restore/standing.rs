@@ -96,14 +96,14 @@ pub(super) fn settle(
 fn check(in_the_way: &[String], target: &TargetState) -> Result<()> {
     let Some(first) = in_the_way.first() else { return Ok(()) };
     let more = and_more(in_the_way.len() - 1);
-    let mut error = Error::refused(format!("{first}{more} is at {} already", target.target));
+    let verb = if more.is_empty() { "is" } else { "are" };
+    let mut error = Error::refused(format!("{first}{more} {verb} at {} already", target.target));
     if in_the_way.len() > 1 {
         let named: Vec<&str> = in_the_way.iter().take(NAMED).map(String::as_str).collect();
         error = error.why(format!("among them {}", named.join(", ")));
     }
     Err(error
         .hint("--clean replaces what was chosen, in one transaction")
-        .hint("--rename OLD=NEW puts it beside what is there")
         .hint("--data-only loads rows into tables that exist"))
 }
 

@@ -207,9 +207,9 @@ impl Survey {
         let name = &first.name;
         let mut error = Error::refused(format!("clearing the target would take {name}{others} along"))
             .why(if self.staying.is_empty() {
-                "it depends on what would be dropped, and the backup does not bring it back as it is"
+                "it depends on what would be dropped, and what is restored does not bring it back as it is"
             } else {
-                "it depends on what would be dropped, and either the backup does not bring it back as it is, or this role may not drop it"
+                "it depends on what would be dropped, and either what is restored does not bring it back as it is, or this role may not drop it"
             });
         for outside in self.outside.iter().skip(1).take(9) {
             error = error.hint(format!("also in the way: {}", outside.name));

@@ -97,7 +97,9 @@ impl Chooser<'_> {
             let sequences = if self.asked.clean { self.of_chosen.clone() } else { BTreeSet::new() };
             let doomed = Doomed { clean: self.asked.clean, sequences, spared: &spared };
             let no_inventory = (&Inventory::default(), self.asked.target);
-            found.stays = standing::settle(&graph, &mut chosen, part, &doomed, no_inventory, false)?;
+            found.stays = standing::settle(&graph, &mut chosen, part, &doomed, no_inventory, false).map_err(|error| {
+                error.hint("pgstow import makes a backup of it, which --rename OLD=NEW puts beside what is there")
+            })?;
             found.along = standing::along(&graph, &chosen, part);
             found.cover = self.asked.clean.then(|| Cover::of_part(part, &spared, self.asked.target));
         }

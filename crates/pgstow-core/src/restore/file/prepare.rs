@@ -32,6 +32,9 @@ const NAMED: usize = 5;
 /// Texts decoded, and tables asked about, in one statement.
 const BATCH: usize = 200;
 
+/// What a part of a file cannot do and a part of a backup can.
+const DEPENDENTS: &str = "pgstow import makes a backup of the file: --table of a backup brings back what depends on the table, too";
+
 /// # Errors
 /// As [`super::prepare`].
 pub(super) fn prepare(
@@ -74,7 +77,7 @@ pub(super) fn prepare(
         Some(cover) => {
             let doomed = clear::survey(&mut session.connection, cover).map_err(Error::from)?;
             check_staying(&doomed, &session.login)?;
-            doomed.check()?;
+            doomed.check().map_err(|error| if part.is_some() { error.hint(DEPENDENTS) } else { error })?;
             doomed
         }
         None => clear::Survey::default(),
