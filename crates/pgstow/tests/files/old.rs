@@ -44,7 +44,12 @@ fn files_come_back(version: &str, archive: &str, major: u32) {
         for ending in ENDINGS {
             let file = file(version, ending);
             comes_back(&expected, &source, |target| {
-                let outcome = workspace(target).run(&["restore", text(&file), "--to", "dev"]).succeeded();
+                let workspace = workspace(target);
+                let outcome = workspace.run(&["restore", text(&file), "--to", "dev"]).succeeded();
+                if ending == "dump" {
+                    // In its own place too.
+                    workspace.run(&["restore", text(&file), "--to", "dev", "--clean", "--yes"]).succeeded();
+                }
                 if ending != "sql.gz" {
                     outcome.saying(&[&format!("archive {archive}"), &format!("PostgreSQL {version}.")]);
                 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Cover, Doomed};
+use super::{Cover, Doomed, is_system};
 use crate::error::{Error, Result};
 use crate::inventory::catalog::Catalog;
 use crate::inventory::name_parts;
@@ -88,10 +88,6 @@ impl Cover {
             self.named.insert((kind.to_owned(), name));
         }
     }
-}
-
-fn is_system(schema: &str) -> bool {
-    schema.starts_with("pg_") || schema == "information_schema"
 }
 
 impl Beyond {

@@ -25,6 +25,10 @@ pub(super) use exact::Beyond;
 pub(super) use staying::{Staying, check_in_the_way, remark};
 pub(super) use survey::survey;
 
+fn is_system(schema: &str) -> bool {
+    schema.starts_with("pg_") || schema == "information_schema"
+}
+
 /// What of the target a restore replaces.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Cover {
@@ -93,6 +97,10 @@ impl Cover {
                 (kind, Some(schema)) if hosted::is_attached(entry, &target.hosting) => {
                     cover.attached.insert((kind.to_owned(), schema.clone(), entry.tag.clone()));
                 }
+                // Old archives name the schema of its handler.
+                ("PROCEDURAL LANGUAGE", _) => {
+                    cover.named.insert((entry.kind.clone(), entry.tag.clone()));
+                }
                 (_, Some(schema)) if target.hosting.keeper(schema) != Keeper::User => {}
                 (_, Some(schema)) => {
                     cover.schemas.insert(schema.clone());
@@ -103,13 +111,10 @@ impl Cover {
                     | "EVENT TRIGGER"
                     | "FOREIGN DATA WRAPPER"
                     | "SERVER"
-                    | "PROCEDURAL LANGUAGE"
-                    | "ACCESS METHOD",
+                    | "ACCESS METHOD"
+                    | "USER MAPPING",
                     None,
                 ) => {
-                    cover.named.insert((entry.kind.clone(), entry.tag.clone()));
-                }
-                ("USER MAPPING", None) => {
                     cover.named.insert((entry.kind.clone(), entry.tag.clone()));
                 }
                 ("CAST" | "TRANSFORM", None) => {
@@ -119,6 +124,7 @@ impl Cover {
             }
         }
         cover.schemas.insert("public".to_owned());
+        cover.schemas.retain(|schema| !is_system(schema));
         cover
     }
 

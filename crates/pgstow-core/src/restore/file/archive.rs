@@ -74,6 +74,12 @@ impl Archive {
     pub(super) fn decode(&mut self, decode: &mut Decode<'_>) -> Result<()> {
         let decoded = self.toc.entries(decode).map_err(|error| error.context(self.file.path().display()))?;
         (self.entries, self.copies) = decoded.into_iter().unzip();
+        for entry in &mut self.entries {
+            // They are in no schema; before 11, pg_dump named one all the same.
+            if matches!(entry.kind.as_str(), "CAST" | "TRANSFORM") {
+                entry.schema = None;
+            }
+        }
         Ok(())
     }
 
