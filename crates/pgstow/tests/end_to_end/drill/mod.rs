@@ -137,7 +137,8 @@ fn checked(workspace: &Workspace, checks: &str) -> Outcome {
 
 #[test]
 fn the_users_checks_decide_too() {
-    let (_source, workspace) = orders();
+    let (source, workspace) = orders();
+    source.run("CREATE SEQUENCE numbers");
     workspace.configure("");
     workspace.backup(&[]);
     let good = "
@@ -184,6 +185,14 @@ expect_rows = 51
 name = 'still works'
 sql = 'SELECT count(*) FROM orders'
 expect = '20000'
+[[env.prod.check]]
+name = 'writes by a function'
+sql = '''SELECT setval('numbers', 7)'''
+expect = 7
+[[env.prod.check]]
+name = 'nothing'
+sql = 'SELECT max(n) FROM customers WHERE false'
+expect = ''
 ";
     let outcome = checked(&workspace, bad).ended_with(3);
     let report = json(&outcome.stdout);
@@ -196,6 +205,8 @@ expect = '20000'
     assert!(found(0).starts_with("cannot be run"), "{}", found(0));
     assert!(found(1).contains("multiple commands"), "{}", found(1));
     assert!(found(2).contains("statement timeout"), "{}", found(2));
+    assert!(found(6).starts_with("cannot be run"), "{}", found(6));
+    assert_eq!(found(7), "NULL");
     assert_eq!((found(3), found(4)), ("more than one row".to_owned(), "50 rows".to_owned()));
 }
 
