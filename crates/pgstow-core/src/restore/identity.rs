@@ -39,14 +39,18 @@ pub(super) fn of_entry(graph: &Graph<'_>, index: usize) -> Option<Identity> {
 
 /// The object that an item of an inventory describes.
 pub(super) fn of_item(item: &Item) -> Identity {
-    let is_routine =
-        matches!(item.kind, ObjectKind::Function | ObjectKind::Procedure | ObjectKind::Aggregate);
-    let (name, arguments) = if is_routine { apart(&item.name) } else { (item.name.as_str(), "") };
+    of_name(item.kind, &item.name)
+}
+
+/// The object of a kind with this SQL identity.
+pub(super) fn of_name(kind: ObjectKind, name: &str) -> Identity {
+    let is_routine = matches!(kind, ObjectKind::Function | ObjectKind::Procedure | ObjectKind::Aggregate);
+    let (name, arguments) = if is_routine { apart(name) } else { (name, "") };
     let mut parts = name_parts(name);
     if is_routine {
-        parts.push(signature(item.kind, arguments));
+        parts.push(signature(kind, arguments));
     }
-    (item.kind, parts)
+    (kind, parts)
 }
 
 /// The items of an inventory by identity.

@@ -53,6 +53,7 @@ mod target;
 mod tasks;
 mod tuning;
 mod undo;
+mod untouched;
 mod vault;
 mod verify;
 

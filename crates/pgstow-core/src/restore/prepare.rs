@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::clear::{self, Cover, Survey};
 use super::dependents::bring_back;
 use super::hosted::DashboardMade;
+use super::identity::Identity;
 use super::owners::Owners;
 use super::part::{self, Part};
 use super::plan::{self, Input};
@@ -15,7 +16,7 @@ use super::standing::{self, Doomed};
 use super::target::{self, TargetState};
 use super::{
     ExistingRows, Planned, Prepared, RestoreOptions, filled, finish, guards, hosted, managed, platform,
-    reduced, roles, rows,
+    reduced, roles, rows, untouched,
 };
 use crate::archive::{self, Entry};
 use crate::error::{Error, ErrorKind, Result};
@@ -70,6 +71,13 @@ pub(super) fn prepare<'r>(
         target.keep(DashboardMade::find(&target, &catalog.inventory));
         hosted::leave_out_equal(&mut entries, &target.equal);
     }
+    let untouched = if options.exactly && parts.definitions {
+        let untouched = untouched::find(&mut session.connection, &catalog, &target).map_err(Error::from)?;
+        untouched::leave_out(&mut entries, &mut manifest, &untouched);
+        untouched
+    } else {
+        BTreeSet::new()
+    };
     if parts.rows {
         managed::check(&managed, &catalog.filled, &target)?;
     }
@@ -143,7 +151,7 @@ pub(super) fn prepare<'r>(
             if options.exactly {
                 cover.widen(&target, &catalog, &chosen.forbidden);
             }
-            look(&mut session, cover, &catalog)?
+            look(&mut session, cover, &catalog, &untouched)?
         }
         None => Survey::default(),
     };
@@ -209,9 +217,14 @@ pub(super) fn prepare<'r>(
 }
 
 /// What a clearing would do; refused when it may not be done.
-fn look(session: &mut Session, cover: &mut Cover, catalog: &Catalog) -> Result<Survey> {
+fn look(
+    session: &mut Session,
+    cover: &mut Cover,
+    catalog: &Catalog,
+    untouched: &BTreeSet<Identity>,
+) -> Result<Survey> {
     let survey = clear::survey(&mut session.connection, cover).map_err(Error::from)?;
-    clear::check_in_the_way(&survey.staying, catalog, &session.login)?;
+    clear::check_in_the_way(&survey.staying, catalog, untouched, &session.login)?;
     survey.check()?;
     cover.staying_in = survey.staying.iter().filter_map(|staying| staying.schema.clone()).collect();
     Ok(survey)

@@ -102,12 +102,17 @@ impl Ground {
 
     /// Backs `source` up.
     pub(crate) fn back_up(&self, selection: Selection) -> Header {
+        self.back_up_of(self.settings("source"), selection)
+    }
+
+    /// Backs another database up, or as somebody else.
+    pub(crate) fn back_up_of(&self, connection: ConnectionSettings, selection: Selection) -> Header {
         let options = BackupOptions {
             selection,
             jobs: 2,
             pg_dump: Some(self.pg_dump.clone()),
             lock_timeout: Duration::from_secs(10),
-            ..BackupOptions::new(EnvironmentName::new("test").expect("a name"), self.settings("source"))
+            ..BackupOptions::new(EnvironmentName::new("test").expect("a name"), connection)
         };
         backup::run(&self.repository(), &options, &Silent, &Interrupt::new()).expect("a backup").header
     }

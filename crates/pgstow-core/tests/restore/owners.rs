@@ -99,3 +99,48 @@ fn what_is_in_the_way_or_would_be_damaged_is_refused_before_anything_changes() {
     assert!(error.message().contains("table public.elsewhere"), "{}", told(&error));
     assert_same_dump(&ground.dump("target"), &before);
 }
+
+/// What stayed at the restore stays at the undo too: it is what it was.
+#[test]
+fn what_stayed_is_not_in_the_way_of_an_undo() {
+    let ground = Ground::new(
+        "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1), (2); CREATE TABLE new (x int)",
+    );
+    let header = ground.back_up(Selection::default());
+    ground.execute("target", OTHERS);
+    ground.execute(
+        "target",
+        "SET ROLE \"The Other\"; CREATE TABLE numbered (id serial PRIMARY KEY, other int GENERATED ALWAYS AS IDENTITY, at_home theirs); \
+         INSERT INTO numbered (at_home) VALUES ('a'), ('a'); CREATE VIEW shown AS SELECT id FROM numbered; \
+         CREATE FUNCTION f(int) RETURNS int LANGUAGE sql AS 'SELECT 1'; \
+         RESET ROLE; GRANT SELECT ON ALL TABLES IN SCHEMA public TO restorer; GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO restorer; \
+         GRANT REFERENCES ON \"not mine\" TO restorer; \
+         SET ROLE restorer; INSERT INTO mine VALUES (7); CREATE TABLE refers (x int REFERENCES \"not mine\", y int DEFAULT 5); \
+         INSERT INTO refers VALUES (1); CREATE FUNCTION f(text) RETURNS int LANGUAGE sql AS 'SELECT 2'; RESET ROLE",
+    );
+    let before = ground.dump("target");
+    let settings = as_restorer(&ground).connection;
+    let safety = ground.back_up_of(settings.clone(), Selection::default());
+    for jobs in [1, 3] {
+        let options = RestoreOptions { jobs, in_parallel: jobs > 1, ..as_restorer(&ground) };
+        let restored = ground.restore(&header, &options).unwrap_or_else(|error| panic!("{}", told(&error)));
+        assert!(restored.remarks.iter().any(|remark| remark.contains("numbered stays")), "{restored:#?}");
+        assert_eq!(
+            ground.value("target", "SELECT to_regclass('new') IS NOT NULL AND to_regclass('mine') IS NULL"),
+            "t"
+        );
+
+        let undo =
+            RestoreOptions { jobs, in_parallel: jobs > 1, ..RestoreOptions::to_undo(settings.clone()) };
+        let undone = ground.restore(&safety, &undo).unwrap_or_else(|error| panic!("{}", told(&error)));
+        assert!(undone.lines.iter().all(|line| line.equal), "{undone:#?}");
+        assert_same_dump(&ground.dump("target"), &before);
+    }
+
+    // What its owner has changed since is not as it was: nothing is done then.
+    ground.execute("target", "ALTER VIEW shown RENAME COLUMN id TO renamed");
+    let changed = ground.dump("target");
+    let error = ground.restore(&safety, &RestoreOptions::to_undo(settings)).unwrap_err();
+    assert!(error.message().contains("view public.shown is in the way"), "{}", told(&error));
+    assert_same_dump(&ground.dump("target"), &changed);
+}

@@ -1,12 +1,15 @@
 //! Objects that a clearing would drop and the login may not: what is in the way of the backup is refused,
 //! the rest stays and is told. Pure.
 
+use std::collections::BTreeSet;
+
 use super::Doomed;
 use crate::error::{Error, Result};
 use crate::inventory::catalog::Catalog;
 use crate::inventory::name_parts;
 use crate::inventory::{Item, ObjectKind};
 use crate::restore::entry::visible;
+use crate::restore::identity::{Identity, of_name};
 
 /// Objects in the way that a refusal names.
 const NAMED: usize = 10;
@@ -21,6 +24,11 @@ pub(in crate::restore) struct Staying {
 }
 
 impl Staying {
+    /// Which object it is.
+    pub(in crate::restore) fn identity(&self) -> Option<Identity> {
+        Some(of_name(self.object.kind?, &self.object.identity))
+    }
+
     fn statement(&self) -> String {
         let statement = &self.object.statement;
         let statement = statement.replacen(" IF EXISTS ", " ", 1);
@@ -61,16 +69,23 @@ pub(in crate::restore) fn remark(staying: &Staying, login: &str) -> String {
     )
 }
 
+/// `untouched` are equal already, and are not restored.
+///
 /// # Errors
 /// Refused when objects that stay have the names of objects of the backup.
 pub(in crate::restore) fn check_in_the_way(
     staying: &[Staying],
     catalog: &Catalog,
+    untouched: &BTreeSet<Identity>,
     login: &str,
 ) -> Result<()> {
     let items = &catalog.inventory.items;
-    let in_the_way: Vec<&Staying> =
-        staying.iter().filter(|staying| items.iter().any(|item| staying.is_in_the_way_of(item))).collect();
+    let is_untouched = |staying: &Staying| staying.identity().is_some_and(|own| untouched.contains(&own));
+    let in_the_way: Vec<&Staying> = staying
+        .iter()
+        .filter(|staying| !is_untouched(staying))
+        .filter(|staying| items.iter().any(|item| staying.is_in_the_way_of(item)))
+        .collect();
     let Some(first) = in_the_way.first() else { return Ok(()) };
     let others = match in_the_way.len() {
         1 => " is".to_owned(),
