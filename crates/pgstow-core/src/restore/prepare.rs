@@ -155,8 +155,11 @@ pub(super) fn prepare<'r>(
         }
         None => Survey::default(),
     };
-    let staying = survey.staying.iter().map(|staying| clear::remark(staying, &target.login));
-    chosen.remarks.extend(staying);
+    let (as_they_were, staying): (Vec<_>, Vec<_>) = survey
+        .staying
+        .iter()
+        .partition(|staying| staying.identity().is_some_and(|own| untouched.contains(&own)));
+    chosen.remarks.extend(staying.into_iter().map(|staying| clear::remark(staying, &target.login)));
     let (grant_to, missing) = grant_to(&options.grant_to, &target);
     chosen.remarks.extend(missing);
     let (mut plan, steps) = plan::make(Input {
@@ -183,6 +186,7 @@ pub(super) fn prepare<'r>(
         plan.notes.extend(rename::bodies_note(renaming, &graph, &chosen));
         renaming.tell(&mut plan);
     }
+    plan.notes.extend(as_they_were.into_iter().map(|staying| clear::unchanged(staying, &target.login)));
     if !parts.definitions {
         plan.notes.extend(guards::doubtful_columns(&manifest, &target));
     }

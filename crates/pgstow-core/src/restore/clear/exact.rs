@@ -123,7 +123,7 @@ impl Beyond {
         journal: &Journal,
     ) -> Result<()> {
         let mut statements = default_privileges(session, hosting).map_err(Error::from)?;
-        if self.usual_comment {
+        if self.usual_comment && !has_usual_comment(session).map_err(Error::from)? {
             statements.push("COMMENT ON SCHEMA public IS 'standard public schema'".to_owned());
         }
         session.each(&statements, Clone::clone, |_, statement, error| {
@@ -131,6 +131,16 @@ impl Beyond {
             Ok(())
         })
     }
+}
+
+/// Whether the schema public has the comment that it has from the start.
+fn has_usual_comment(session: &mut Session) -> Result<bool, QueryError> {
+    let rows = session.connection.query(
+        "SELECT pg_catalog.obj_description(n.oid, 'pg_namespace') IS NOT DISTINCT FROM 'standard public schema' \
+         FROM pg_catalog.pg_namespace n WHERE n.nspname = 'public'",
+    )?;
+    // A schema that is not there needs none.
+    rows.iter().next().map_or(Ok(true), |row| row.get(0))
 }
 
 /// Statements that make the default privileges of every role of the user's those that PostgreSQL has by

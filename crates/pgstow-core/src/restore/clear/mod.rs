@@ -22,7 +22,7 @@ use crate::error::{Error, Result, and_more};
 use crate::inventory::ObjectKind;
 use crate::platform::Keeper;
 pub(super) use exact::Beyond;
-pub(super) use staying::{Staying, check_in_the_way, remark};
+pub(super) use staying::{Staying, check_in_the_way, remark, unchanged};
 pub(super) use survey::survey;
 
 fn is_system(schema: &str) -> bool {

@@ -69,6 +69,15 @@ pub(in crate::restore) fn remark(staying: &Staying, login: &str) -> String {
     )
 }
 
+/// What is told of an object that stays and is what it was.
+pub(in crate::restore) fn unchanged(staying: &Staying, login: &str) -> String {
+    format!(
+        "{} stays, and is what it was: it belongs to role {}, and {login} may not drop it",
+        visible(&staying.object.name),
+        visible(&staying.owner)
+    )
+}
+
 /// `untouched` are equal already, and are not restored.
 ///
 /// # Errors
