@@ -64,7 +64,7 @@ pub(crate) fn interrupted(ground: &Ground, when: impl Fn(&Event<'_>) -> bool + S
 
 /// Interrupts a backup as soon as a table is read, and what was read of `t` is written down.
 #[track_caller]
-pub(crate) fn interrupt_after_a_table(ground: &Ground, name: &'static str) -> Vec<String> {
+fn interrupt_after_a_table(ground: &Ground, name: &'static str) -> Vec<String> {
     interrupted(ground, move |event| match event {
         Event::TableFinished { table, .. } if *table == name => {
             until_written_down(&ground.vault.repository(), |manifest| !chunks_of_t(manifest).is_empty());
