@@ -6,6 +6,7 @@
 //! memory alone, so the file tells nothing of any value.
 
 pub(crate) mod fields;
+pub(crate) mod fill;
 pub(super) mod run;
 pub(crate) mod settle;
 pub(crate) mod spool;

@@ -1,12 +1,12 @@
 //! Compares the rows of chosen tables: plans what is read, reads it, and reads again what is shown.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io;
 use std::sync::Arc;
 
 use super::fields::{Layout, Row, RowReader, Secret, shown};
+use super::fill::{Reading, fill, unreadable};
 use super::settle::{Difference, Identity, Left, settle};
-use super::spool::{Of, Record, Spool};
+use super::spool::{Of, Spool};
 use super::streams::{Origin, Stream};
 use super::unread::Unread;
 use crate::backup::unchanged;
@@ -269,13 +269,19 @@ impl Comparison<'_> {
         let is_live = live_before.is_some() || live_after.is_some();
         let expected = if is_live { expected.saturating_mul(2).max(UNKNOWN_ROWS) } else { expected };
         let mut spool = Spool::new(&self.asked.spool, expected)?;
+        let table = display_name(&self.shape.name.0, &self.shape.name.1);
+        let reading = Reading {
+            layout: &|fields| self.shape.layout(fields),
+            interrupt: self.interrupt,
+            progress: &|bytes| self.monitor.event(Event::TableProgress { table: &table, bytes }),
+        };
         let connection = live_before.as_mut().map(|live| &mut live.connection);
-        let read_before = self.spool(old_streams, connection, Of::Before, &mut spool)?;
+        let read_before = fill(&mut spool, Of::Before, old_streams, connection, &reading)?;
         let connection = live_after.as_mut().map(|live| &mut live.connection);
-        let read_after = self.spool(new_streams, connection, Of::After, &mut spool)?;
+        let read_after = fill(&mut spool, Of::After, new_streams, connection, &reading)?;
         let not_read: u64 = unread.values().map(Unread::rows).sum();
         let mut report = RowReport {
-            table: display_name(&self.shape.name.0, &self.shape.name.1),
+            table: table.clone(),
             key_kind: self.shape.key_kind,
             key: self.shape.key_columns(),
             rows_before: read_before + not_read,
@@ -391,33 +397,6 @@ impl Comparison<'_> {
         }
     }
 
-    /// Reads one side into the spool; the number of its rows.
-    fn spool(
-        &self,
-        streams: &[Stream<'_>],
-        mut connection: Option<&mut Connection>,
-        of: Of,
-        spool: &mut Spool,
-    ) -> Result<u64> {
-        let secret = spool.secret();
-        let table = display_name(&self.shape.name.0, &self.shape.name.1);
-        let mut ordinal = 0_u64;
-        for stream in streams {
-            let mut reader = RowReader::new(&secret, self.shape.layout(&stream.columns), false);
-            let mut take = |row: &Row<'_>| {
-                let record = Record { key: row.key, values: row.values, ordinal, of };
-                ordinal += 1;
-                spool.push(&record)
-            };
-            stream.read(connection.as_deref_mut(), self.interrupt, &mut |piece| {
-                self.monitor.event(Event::TableProgress { table: &table, bytes: piece.len() as u64 });
-                reader.push(piece, &mut take)
-            })?;
-            reader.finish().map_err(unreadable)?;
-        }
-        Ok(ordinal)
-    }
-
     /// Counts all differences and chooses those to be shown.
     fn settle(&self, spool: &Spool, report: &mut RowReport) -> Result<Chosen> {
         let limit = self.asked.limit;
@@ -514,8 +493,4 @@ fn first<T>(list: &mut Vec<T>, limit: usize, at_last: bool, ordinal: impl Fn(&T)
         list.sort_by_key(ordinal);
         list.truncate(limit);
     }
-}
-
-fn unreadable(error: io::Error) -> Error {
-    Error::from_io(error, "rows could not be compared")
 }

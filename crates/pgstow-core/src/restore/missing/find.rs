@@ -13,9 +13,10 @@ use super::destination::{self, Destination, Key, Work};
 use super::plan::{MissingPlan, MissingTable};
 use super::{MissingOptions, PreparedMissing, foresee};
 use crate::backup::unchanged::{self, Unchanged};
-use crate::diff::rows::fields::{Layout, Row, RowReader};
+use crate::diff::rows::fields::Layout;
+use crate::diff::rows::fill::{Reading, fill, unreadable};
 use crate::diff::rows::settle::{Difference, settle};
-use crate::diff::rows::spool::{Of, Record, Spool};
+use crate::diff::rows::spool::{Of, Spool};
 use crate::diff::rows::streams::{Origin, Stream};
 use crate::error::{Error, ErrorKind, Result};
 use crate::interrupt::Interrupt;
@@ -259,8 +260,14 @@ impl Finding<'_> {
         let streams = self.streams(&unread)?;
         let rows: u64 = streams.iter().map(Stream::rows).sum();
         let mut spool = Spool::new(&self.options.spool, rows.saturating_mul(2).max(UNKNOWN_ROWS))?;
-        let backup_rows = self.spool(&mut spool, Of::Before, &streams, None, &names, &shown)?;
-        let live_rows = self.spool(&mut spool, Of::After, &live, Some(connection), &names, &shown)?;
+        let places: Vec<usize> = (0..names.len()).collect();
+        let layout = |columns: &[String]| Layout::new(columns, &names, &places);
+        let told = |bytes| self.monitor.event(Event::TableProgress { table: &shown, bytes });
+        let reading = Reading { layout: &layout, interrupt: self.interrupt, progress: &told };
+        let backup_rows = fill(&mut spool, Of::Before, &streams, None, &reading)?;
+        // Progress is that of the backup's bytes.
+        let reading = Reading { progress: &|_| (), ..reading };
+        let live_rows = fill(&mut spool, Of::After, &live, Some(connection), &reading)?;
         let mut marks = Marks::new(backup_rows)?;
         let mut repeated = 0_u64;
         settle(&spool, &mut |difference| {
@@ -312,37 +319,6 @@ impl Finding<'_> {
             unread.0.insert((relation.schema.clone(), relation.name.clone()), unchanged);
         }
         Ok((streams, unread))
-    }
-
-    /// Notes the keys of one side's rows; how many they are.
-    fn spool(
-        &self,
-        spool: &mut Spool,
-        of: Of,
-        streams: &[Stream<'_>],
-        mut connection: Option<&mut Connection>,
-        key: &[String],
-        shown: &str,
-    ) -> Result<u64> {
-        let secret = spool.secret();
-        let places: Vec<usize> = (0..key.len()).collect();
-        let mut ordinal = 0_u64;
-        for stream in streams {
-            let mut reader = RowReader::new(&secret, Layout::new(&stream.columns, key, &places), false);
-            let mut take = |row: &Row<'_>| {
-                let record = Record { key: row.key, values: row.key, ordinal, of };
-                ordinal += 1;
-                spool.push(&record)
-            };
-            stream.read(connection.as_deref_mut(), self.interrupt, &mut |piece| {
-                if of == Of::Before {
-                    self.monitor.event(Event::TableProgress { table: shown, bytes: piece.len() as u64 });
-                }
-                reader.push(piece, &mut take)
-            })?;
-            reader.finish().map_err(unreadable)?;
-        }
-        Ok(ordinal)
     }
 
     /// The chunks of the backup that have to be read.
@@ -490,10 +466,6 @@ impl Sieve<'_> {
         }
         Ok(())
     }
-}
-
-fn unreadable(error: io::Error) -> Error {
-    Error::from_io(error, "rows could not be compared")
 }
 
 #[cfg(test)]
