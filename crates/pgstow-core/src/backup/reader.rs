@@ -318,8 +318,10 @@ impl<'c> Reader<'c> {
         let statement = format!("LOCK TABLE ONLY {} IN ACCESS SHARE MODE NOWAIT", names.join(", ONLY "));
         match (self.connection.execute(&statement), shared.locks) {
             (Ok(_), locks) => {
-                if locks == Locks::Readers {
-                    self.check(&named)?;
+                if locks == Locks::Readers
+                    && let Some(name) = replaced(self.connection, &named)?
+                {
+                    return Err(changed(&name));
                 }
                 self.locked.extend(missing);
                 Ok(true)
@@ -337,27 +339,28 @@ impl<'c> Reader<'c> {
             (Err(error), _) => Err(Error::from(error).context("locking for reading")),
         }
     }
+}
 
-    /// Shows that locked tables are what the snapshot shows, with the storage it shows.
-    fn check(&mut self, tables: &[&ReadTable]) -> Result<()> {
-        let values: Vec<String> = tables
-            .iter()
-            .map(|table| {
-                let name = quote_literal(&quote_qualified(&table.schema, &table.name));
-                format!("({}::pg_catalog.oid, {name}::pg_catalog.text)", table.oid)
-            })
-            .collect();
-        let rows = self.connection.query(&format!(
-            "SELECT t.name FROM (VALUES {}) t(oid, name) LEFT JOIN pg_catalog.pg_class c ON c.oid = t.oid \
-             WHERE c.relfilenode IS DISTINCT FROM pg_catalog.pg_relation_filenode(t.oid) \
-             OR pg_catalog.to_regclass(t.name)::pg_catalog.oid IS DISTINCT FROM t.oid",
-            values.join(", ")
-        ))?;
-        match rows.iter().next() {
-            Some(row) => Err(changed(row.get(0)?)),
-            None => Ok(()),
-        }
-    }
+/// The first of these locked tables that is not what the session's snapshot shows, or has another storage,
+/// by name.
+pub(super) fn replaced(
+    connection: &mut Connection,
+    tables: &[&ReadTable],
+) -> Result<Option<String>, QueryError> {
+    let values: Vec<String> = tables
+        .iter()
+        .map(|table| {
+            let name = quote_literal(&quote_qualified(&table.schema, &table.name));
+            format!("({}::pg_catalog.oid, {name}::pg_catalog.text)", table.oid)
+        })
+        .collect();
+    let rows = connection.query(&format!(
+        "SELECT t.name FROM (VALUES {}) t(oid, name) LEFT JOIN pg_catalog.pg_class c ON c.oid = t.oid \
+         WHERE c.relfilenode IS DISTINCT FROM pg_catalog.pg_relation_filenode(t.oid) \
+         OR pg_catalog.to_regclass(t.name)::pg_catalog.oid IS DISTINCT FROM t.oid",
+        values.join(", ")
+    ))?;
+    rows.iter().next().map(|row| row.get(0)).transpose()
 }
 
 /// The server has no room for our locks. The hint tells the backup to hold fewer.

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use super::plan::PageRange;
 use super::preflight;
 use super::read_plan::PlannedTable;
-use super::reader::{ReadTable, is_planning_error, page_condition};
+use super::reader::{ReadTable, is_planning_error, page_condition, replaced};
 use super::reuse::{Doubt, Earlier, Judged, Present, Question, Verdict, ask, rendering};
 use super::scope::Scope;
 use crate::error::Result;
@@ -95,14 +95,15 @@ impl Comparison {
         if trusted.is_empty() {
             return Ok(Unchanged::nothing(&doubt));
         }
-        if !holds_storage(connection, relation)? {
-            return Ok(Unchanged::nothing(&Doubt::Rewritten));
-        }
         let of = ReadTable {
+            oid: relation.oid,
             schema: relation.schema.clone(),
             name: relation.name.clone(),
             ..ReadTable::default()
         };
+        if !holds_storage(connection, &of)? {
+            return Ok(Unchanged::nothing(&Doubt::Rewritten));
+        }
         let mut proven: Vec<&Earlier> = Vec::new();
         for batch in trusted.chunks(BATCH) {
             interrupt.check()?;
@@ -124,20 +125,11 @@ fn question<'t>(table: &'t ReadTable, earlier: &Earlier) -> Option<Question<'t>>
 }
 
 /// Locks the table and shows that what is locked is what the snapshot sees, with the same storage.
-fn holds_storage(connection: &mut Connection, relation: &Relation) -> Result<bool> {
-    let name = quote_qualified(&relation.schema, &relation.name);
+fn holds_storage(connection: &mut Connection, table: &ReadTable) -> Result<bool> {
+    let name = quote_qualified(&table.schema, &table.name);
     let lock = format!("LOCK TABLE ONLY {name} IN ACCESS SHARE MODE");
-    if attempt(connection, |connection| connection.execute(&lock))?.is_none() {
-        return Ok(false);
-    }
-    let rows = connection.query(&format!(
-        "SELECT pg_catalog.pg_relation_filenode({oid}) = {filenode} AND EXISTS (SELECT FROM pg_catalog.pg_locks \
-         WHERE pid = pg_catalog.pg_backend_pid() AND locktype = 'relation' AND relation = {oid} \
-         AND mode = 'AccessShareLock' AND granted)",
-        oid = relation.oid,
-        filenode = relation.filenode
-    ))?;
-    Ok(rows.only()?.get::<Option<bool>>(0)?.unwrap_or(false))
+    let locked = attempt(connection, |connection| connection.execute(&lock))?.is_some();
+    Ok(locked && replaced(connection, &[table])?.is_none())
 }
 
 /// Runs a statement that may fail without harm to the transaction; `None` when the table is gone or

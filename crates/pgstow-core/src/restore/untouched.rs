@@ -2,7 +2,7 @@
 //! safety backup was made. They stay, with all that belongs to them, and are not restored. The restore that is
 //! undone left them alone for the same reason.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::clear::{self, Cover};
 use super::identity::{Identity, by_identity, of_entry};
@@ -39,27 +39,16 @@ pub(super) fn leave_out(entries: &mut Vec<Entry>, manifest: &mut Manifest, untou
         return;
     }
     let graph = Graph::new(entries);
-    let mut gone: BTreeSet<usize> = BTreeSet::new();
-    for index in 0..graph.entries.len() {
-        if of_entry(&graph, index).is_some_and(|own| untouched.contains(&own)) {
-            gone.insert(index);
-        }
-    }
-    let tables = owning_tables(&graph);
-    gone.extend(
-        tables
-            .iter()
-            .filter(|(_, table)| gone.contains(table))
-            .map(|(sequence, _)| *sequence)
-            .collect::<Vec<_>>(),
-    );
-    let parts: Vec<usize> = (0..graph.entries.len()).filter(|&index| is_part(&graph, index, &gone)).collect();
+    let all = || 0..graph.entries.len();
+    let is_own = |index: &usize| of_entry(&graph, *index).is_some_and(|own| untouched.contains(&own));
+    let mut gone: BTreeSet<usize> = all().filter(is_own).collect();
+    let sequences = owned_by(&graph, &gone);
+    gone.extend(sequences);
+    let parts: Vec<usize> = all().filter(|&index| is_part(&graph, index, &gone)).collect();
     gone.extend(parts);
-    let name = |index: &usize| -> Option<TableName> {
-        let entry = graph.entries.get(*index)?;
-        is_relation(&entry.kind).then(|| entry.schema.clone().map(|schema| (schema, entry.tag.clone())))?
-    };
-    let relations: BTreeSet<TableName> = gone.iter().filter_map(name).collect();
+    let left_out = gone.iter().map(|&index| &graph.entries[index]).filter(|entry| is_relation(&entry.kind));
+    let relations: BTreeSet<TableName> =
+        left_out.filter_map(|entry| Some((entry.schema.clone()?, entry.tag.clone()))).collect();
     let ids: BTreeSet<i32> = gone.iter().map(|&index| graph.entries[index].id).collect();
     entries.retain(|entry| !ids.contains(&entry.id));
     let stays = |schema: &String, name: &String| relations.contains(&(schema.clone(), name.clone()));
@@ -68,32 +57,27 @@ pub(super) fn leave_out(entries: &mut Vec<Entry>, manifest: &mut Manifest, untou
     manifest.materialized_views.retain(|view| !stays(&view.schema, &view.name));
 }
 
-/// The table that each sequence of a serial column belongs to.
-fn owning_tables(graph: &Graph<'_>) -> BTreeMap<usize, usize> {
-    let mut tables = BTreeMap::new();
-    for (index, _) in graph.entries.iter().enumerate().filter(|(_, entry)| entry.kind == "SEQUENCE OWNED BY")
-    {
-        let of_kind = |kind: &str| graph.dependencies(index).find(|&other| graph.entries[other].kind == kind);
-        if let (Some(sequence), Some(table)) = (of_kind("SEQUENCE"), of_kind("TABLE")) {
-            tables.insert(sequence, table);
-        }
-    }
-    tables
+/// Sequences of serial columns of tables among `owners`.
+fn owned_by(graph: &Graph<'_>, owners: &BTreeSet<usize>) -> Vec<usize> {
+    let ownerships = graph.entries.iter().enumerate().filter(|(_, entry)| entry.kind == "SEQUENCE OWNED BY");
+    let of_owners = ownerships
+        .map(|(index, _)| index)
+        .filter(|&index| graph.dependencies(index).any(|other| owners.contains(&other)));
+    let needed = of_owners.flat_map(|index| graph.dependencies(index));
+    needed.filter(|&other| graph.entries[other].kind == "SEQUENCE").collect()
 }
 
 /// Whether an entry belongs to objects that are left out. A foreign key belongs to the table that has it,
 /// not to the one that it refers to.
 fn is_part(graph: &Graph<'_>, index: usize, gone: &BTreeSet<usize>) -> bool {
     let entry = &graph.entries[index];
-    let mut on_gone = graph.dependencies(index).filter(|other| gone.contains(other)).peekable();
-    match entry.kind.as_str() {
-        "ACL" => on_gone.peek().is_some(),
-        kind if belongs_to_table(kind) => on_gone.any(|other| {
-            let owner = &graph.entries[other];
-            let is_named =
-                entry.tag.strip_prefix(owner.tag.as_str()).is_some_and(|rest| rest.starts_with(' '));
-            entry.kind != "FK CONSTRAINT" || owner.schema == entry.schema && is_named
-        }),
-        _ => false,
-    }
+    let has_it = |owner: &Entry| {
+        let named = entry.tag.strip_prefix(owner.tag.as_str());
+        owner.schema == entry.schema && named.is_some_and(|rest| rest.starts_with(' '))
+    };
+    (entry.kind == "ACL" || belongs_to_table(&entry.kind))
+        && graph
+            .dependencies(index)
+            .filter(|other| gone.contains(other))
+            .any(|other| entry.kind != "FK CONSTRAINT" || has_it(&graph.entries[other]))
 }

@@ -116,16 +116,19 @@ fn killed_at(tag: &str, arguments: &[&str]) -> (Workspace, Database, oracle::Sta
     (workspace, target, before)
 }
 
+/// Statements that come in each phase of a restore.
+const PHASES: [&str; 6] = [
+    "DROP TABLE",
+    "CREATE TABLE",
+    "CREATE INDEX",
+    "GRANT",
+    "REFRESH MATERIALIZED VIEW",
+    "CREATE PUBLICATION",
+];
+
 #[test]
 fn a_killed_atomic_restore_is_rolled_back_by_the_server() {
-    for tag in [
-        "DROP TABLE",
-        "CREATE TABLE",
-        "CREATE INDEX",
-        "GRANT",
-        "REFRESH MATERIALIZED VIEW",
-        "CREATE PUBLICATION",
-    ] {
+    for tag in PHASES {
         let (workspace, target, before) = killed_at(tag, &[]);
         oracle::assert_same(&before, &oracle::state(&target));
         // Nobody was left to record how it ended: an undo is allowed, and changes nothing.
@@ -136,14 +139,7 @@ fn a_killed_atomic_restore_is_rolled_back_by_the_server() {
 
 #[test]
 fn a_killed_parallel_restore_is_undone() {
-    for tag in [
-        "DROP TABLE",
-        "CREATE TABLE",
-        "CREATE INDEX",
-        "GRANT",
-        "REFRESH MATERIALIZED VIEW",
-        "CREATE PUBLICATION",
-    ] {
+    for tag in PHASES {
         let (workspace, target, before) = killed_at(tag, &["--jobs", "3"]);
         if tag != "DROP TABLE" {
             assert_eq!(target.value("SELECT to_regclass('public.precious') IS NULL"), "t", "{tag}");

@@ -1,11 +1,9 @@
 //! Reads one side's rows into the spool.
 
-use std::io;
-
 use super::fields::{Layout, Row, RowReader};
 use super::spool::{Of, Record, Spool};
-use super::streams::Stream;
-use crate::error::{Error, Result};
+use super::streams::{Stream, unreadable};
+use crate::error::Result;
 use crate::interrupt::Interrupt;
 use crate::postgres::Connection;
 
@@ -45,9 +43,4 @@ pub(crate) fn fill(
         reader.finish().map_err(unreadable)?;
     }
     Ok(ordinal)
-}
-
-/// What went wrong with the rows themselves, or with the file of their hashes.
-pub(crate) fn unreadable(error: io::Error) -> Error {
-    Error::from_io(error, "rows could not be compared")
 }

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::fields::{Layout, Row, RowReader, Secret, shown};
-use super::fill::{Reading, fill, unreadable};
+use super::fill::{Reading, fill};
 use super::settle::{Difference, Identity, Left, settle};
 use super::spool::{Of, Spool};
-use super::streams::{Origin, Stream};
+use super::streams::{Stream, unreadable};
 use super::unread::Unread;
 use crate::backup::unchanged;
 use crate::diff::contents::shared;
@@ -22,7 +22,7 @@ use crate::interrupt::Interrupt;
 use crate::monitor::{Event, Monitor};
 use crate::postgres::Connection;
 use crate::postgres::catalog::relations::{Column, columns};
-use crate::postgres::identifier::{display_name, quote_identifier, quote_literal, quote_qualified};
+use crate::postgres::identifier::{display_name, quote_literal, quote_qualified};
 use crate::repository::Repository;
 use crate::repository::format::manifest::{Table, TableData};
 
@@ -362,7 +362,8 @@ impl Comparison<'_> {
                 }
                 let own = [table.condition.clone()];
                 let conditions = unread.get(name).and_then(Unread::conditions).unwrap_or(&own);
-                streams.extend(conditions.iter().map(|condition| self.live_stream(name, condition)));
+                let live = |condition: &String| Stream::of_live(&self.shape.columns, name, condition);
+                streams.extend(conditions.iter().map(live));
                 continue;
             };
             let stored = manifest.tables.iter().find(|table| table.schema == name.0 && table.name == name.1);
@@ -385,16 +386,6 @@ impl Comparison<'_> {
             streams.push(Stream::of_table(self.repository, manifest, stored, chunks)?);
         }
         Ok(streams)
-    }
-
-    /// The rows of a live table that fulfil a condition.
-    fn live_stream(&self, name: &TableName, condition: &str) -> Stream<'_> {
-        let columns: Vec<String> = self.shape.columns.iter().map(|column| quote_identifier(column)).collect();
-        let (columns, table) = (columns.join(", "), quote_qualified(&name.0, &name.1));
-        Stream {
-            columns: self.shape.columns.clone(),
-            origin: Origin::Query(format!("COPY (SELECT {columns} FROM ONLY {table} {condition}) TO STDOUT")),
-        }
     }
 
     /// Counts all differences and chooses those to be shown.

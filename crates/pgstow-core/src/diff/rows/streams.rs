@@ -3,9 +3,11 @@
 
 use std::io;
 
+use crate::diff::TableName;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::postgres::Connection;
+use crate::postgres::identifier::{quote_identifier, quote_qualified};
 use crate::repository::Repository;
 use crate::repository::format::manifest::{Chunk, CopyFormat, Manifest, Table};
 
@@ -56,6 +58,14 @@ impl<'s> Stream<'s> {
         Ok(Self { columns, origin: Origin::Chunks { repository, manifest, table, chunks } })
     }
 
+    /// Columns of the rows of a live table that fulfil a condition: `WHERE …`, or all.
+    pub(crate) fn of_live(columns: &[String], (schema, name): &TableName, condition: &str) -> Self {
+        let quoted: Vec<String> = columns.iter().map(|column| quote_identifier(column)).collect();
+        let (quoted, table) = (quoted.join(", "), quote_qualified(schema, name));
+        let statement = format!("COPY (SELECT {quoted} FROM ONLY {table} {condition}) TO STDOUT");
+        Self { columns: columns.to_vec(), origin: Origin::Query(statement) }
+    }
+
     /// Rows in it, as far as that is known.
     pub(crate) fn rows(&self) -> u64 {
         match &self.origin {
@@ -74,7 +84,6 @@ impl<'s> Stream<'s> {
         interrupt: &Interrupt,
         sink: &mut Sink<'_>,
     ) -> Result<()> {
-        let taken = |error: io::Error| Error::from_io(error, "rows could not be compared");
         match &self.origin {
             Origin::Chunks { repository, manifest, table, chunks } => {
                 for chunk in chunks.iter().filter(|chunk| chunk.bytes > 0) {
@@ -86,7 +95,7 @@ impl<'s> Stream<'s> {
                     let read = repository.read_object(manifest, object).and_then(|reader| {
                         reader.read_range(chunk.offset, chunk.bytes, |piece| {
                             interrupt.check()?;
-                            sink(piece).map_err(taken)
+                            sink(piece).map_err(unreadable)
                         })
                     });
                     read.map_err(|error| error.context(format!("rows of {}", table.display_name())))?;
@@ -98,11 +107,16 @@ impl<'s> Stream<'s> {
                     connection.ok_or_else(|| Error::failed("there is no session with the database"))?;
                 connection.copy_out(statement, &mut |piece| sink(piece)).map(drop).map_err(
                     |error| match error {
-                        crate::postgres::QueryError::Sink(error) => taken(error),
+                        crate::postgres::QueryError::Sink(error) => unreadable(error),
                         other => other.into(),
                     },
                 )
             }
         }
     }
+}
+
+/// What went wrong with the rows themselves, or with the file of their hashes.
+pub(crate) fn unreadable(error: io::Error) -> Error {
+    Error::from_io(error, "rows could not be compared")
 }

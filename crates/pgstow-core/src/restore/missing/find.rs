@@ -14,10 +14,10 @@ use super::plan::{MissingPlan, MissingTable};
 use super::{MissingOptions, PreparedMissing, foresee};
 use crate::backup::unchanged::{self, Unchanged};
 use crate::diff::rows::fields::Layout;
-use crate::diff::rows::fill::{Reading, fill, unreadable};
+use crate::diff::rows::fill::{Reading, fill};
 use crate::diff::rows::settle::{Difference, settle};
 use crate::diff::rows::spool::{Of, Spool};
-use crate::diff::rows::streams::{Origin, Stream};
+use crate::diff::rows::streams::{Stream, unreadable};
 use crate::error::{Error, ErrorKind, Result};
 use crate::interrupt::Interrupt;
 use crate::inventory::{parents, tops};
@@ -25,7 +25,7 @@ use crate::monitor::{Event, Monitor};
 use crate::pattern::{Candidate, Choice};
 use crate::platform::Keeper;
 use crate::postgres::catalog::relations::{self, Relation, Sizes};
-use crate::postgres::identifier::{display_name, quote_identifier, quote_qualified};
+use crate::postgres::identifier::{display_name, quote_identifier};
 use crate::postgres::{Connection, QueryError};
 use crate::repository::Repository;
 use crate::repository::format::header::Header;
@@ -306,17 +306,12 @@ impl Finding<'_> {
         };
         let mut relations = relations::list(connection, Sizes::Skip)?;
         relations.retain(is_part);
-        let columns: Vec<String> = key.iter().map(|column| quote_identifier(column)).collect();
-        let columns = columns.join(", ");
         let (mut streams, mut unread) = (Vec::new(), Unread::default());
         for relation in &relations {
             let unchanged = proof.look(connection, relation, self.interrupt)?;
-            let from = quote_qualified(&relation.schema, &relation.name);
-            streams.extend(unchanged.rest.iter().map(|rest| Stream {
-                columns: key.to_vec(),
-                origin: Origin::Query(format!("COPY (SELECT {columns} FROM ONLY {from}{rest}) TO STDOUT")),
-            }));
-            unread.0.insert((relation.schema.clone(), relation.name.clone()), unchanged);
+            let name = (relation.schema.clone(), relation.name.clone());
+            streams.extend(unchanged.rest.iter().map(|rest| Stream::of_live(key, &name, rest)));
+            unread.0.insert(name, unchanged);
         }
         Ok((streams, unread))
     }
